@@ -1,0 +1,174 @@
+// Package toml holds k2.toml, the file in which a user says what k2cc shall
+// optimise for and how hard it shall try: schema, defaults, discovery. What it
+// hands out is checked and complete, so nothing below the driver validates
+// settings again.
+package toml
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// FileName is what Find looks for.
+const FileName = "k2.toml"
+
+// Goal says which cost a rewrite has to lower.
+type Goal string
+
+// The goals, see docs for how each is measured.
+const (
+	GoalBalanced Goal = "balanced" // slots, as long as latency and verifier work don't suffer
+	GoalSize     Goal = "size"     // 8-byte slots
+	GoalLatency  Goal = "latency"  // time per run of the JITed program
+	GoalVerifier Goal = "verifier" // instructions that the kernel's verifier walks
+)
+
+// ISA is a BPF instruction set level, v1 to v4 as in clang's -mcpu; 0 stands
+// for "auto", whatever the input was compiled for.
+type ISA int
+
+// String names the level as k2.toml does.
+func (i ISA) String() string {
+	if i == 0 {
+		return "auto"
+	}
+	return fmt.Sprintf("v%d", int(i))
+}
+
+// KernelCheck says whether the running kernel's verifier is asked about the
+// optimised programs.
+type KernelCheck string
+
+// The kernel checks.
+const (
+	KernelOn      KernelCheck = "on"      // asked where permitted
+	KernelOff     KernelCheck = "off"     // never asked
+	KernelRequire KernelCheck = "require" // without its consent the input stays as it is
+)
+
+// Region is a kind of memory that a program's pointers lead to.
+type Region string
+
+// The regions that others may share with a program. Stack and context are
+// always its own.
+const (
+	RegionMap    Region = "map"    // map values, global data
+	RegionPacket Region = "packet" // packet data
+	RegionOther  Region = "other"  // whatever else a pointer may lead to
+)
+
+// Budget limits the work spent, as the time it may take.
+type Budget struct {
+	Window time.Duration // on one window
+	Object time.Duration // on one object file
+}
+
+// Window shapes the stretches of code that are optimised at once.
+type Window struct {
+	Size int // most instructions in a window
+}
+
+// Memory describes who else may touch a program's memory.
+type Memory struct {
+	// Shared lists the regions that others may read and write at any time:
+	// accesses there are never multiplied, invented or swapped.
+	Shared []Region
+}
+
+// IsShared tells whether others may touch the region while the program runs.
+func (m Memory) IsShared(r Region) bool { return slices.Contains(m.Shared, r) }
+
+// Config is a complete set of settings.
+type Config struct {
+	Goal   Goal
+	Clang  string // path or name of the compiler; empty: the newest on PATH
+	ISA    ISA    // upper bound on what the output may use
+	Strict bool   // failing to optimise is an error
+	Passes string // pipeline; empty: the built-in one
+	Kernel KernelCheck
+	Budget Budget
+	Window Window
+	Memory Memory
+
+	// Skip tells to leave a program as it is. Only an override sets it.
+	Skip bool
+
+	overrides []override
+}
+
+// override changes settings of the programs that match its globs.
+type override struct {
+	program, section string // an empty glob matches everything
+	changes          []change
+}
+
+// change is one setting, checked and ready to be applied.
+type change func(*Config)
+
+// Default returns the settings that hold where no k2.toml says otherwise.
+func Default() *Config {
+	return &Config{
+		Goal:   GoalBalanced,
+		Kernel: KernelOn,
+		Budget: Budget{Window: 2 * time.Second, Object: 30 * time.Second},
+		Window: Window{Size: 32},
+		Memory: Memory{Shared: []Region{RegionMap, RegionOther}},
+	}
+}
+
+// For returns the settings of one program: those of the file, changed by every
+// matching override in the order of the file. program is the function's name,
+// section that of the ELF section that holds it.
+func (c *Config) For(program, section string) Config {
+	resolved := *c
+	resolved.overrides = nil
+	resolved.Memory.Shared = slices.Clone(c.Memory.Shared)
+	for _, o := range c.overrides {
+		if !matches(o.program, program) || !matches(o.section, section) {
+			continue
+		}
+		for _, apply := range o.changes {
+			apply(&resolved)
+		}
+	}
+	return resolved
+}
+
+// matches is path.Match except that * and ? match slashes too, since section
+// names are full of them ("tracepoint/syscalls/sys_enter_open").
+func matches(glob, name string) bool {
+	if glob == "" {
+		return true
+	}
+	ok, err := path.Match(hideSlashes(glob), hideSlashes(name))
+	return ok && err == nil // the glob was checked when it was read
+}
+
+// hideSlashes puts a character that means nothing to path.Match for each
+// slash, and that no symbol or section name holds.
+func hideSlashes(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
+
+// Find looks for k2.toml in dir and its parents, up to the root of the
+// repository (the folder that holds .git) or of the file system.
+func Find(dir string) (file string, ok bool) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", false
+	}
+	for {
+		file := filepath.Join(dir, FileName)
+		if info, err := os.Stat(file); err == nil && !info.IsDir() {
+			return file, true
+		}
+		parent := filepath.Dir(dir)
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || parent == dir {
+			return "", false
+		}
+		dir = parent
+	}
+}
