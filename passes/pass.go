@@ -5,11 +5,15 @@ package passes
 
 import (
 	"context"
-	"iter"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
 )
+
+// Try asks the checker about a candidate. A proposer that learns from refuted
+// candidates finds the counterexample in the verdict.
+type Try func(code []bpf.Instruction) encode.Verdict
 
 // Proposer proposes code that might do what a window's code does, at less
 // cost. A proposal is a guess: nothing enters a program before the checker has
@@ -17,7 +21,8 @@ import (
 type Proposer interface {
 	// Name is the name by which a pipeline calls the proposer.
 	Name() string
-	// Propose yields candidates, the most promising first. The consumer stops
-	// when it has a proven one.
-	Propose(ctx context.Context, w *windows.Window) iter.Seq[[]bpf.Instruction]
+	// Propose calls try with candidates, the most promising first, and stops at
+	// the first that is proven: the manager takes that one. It returns early
+	// when ctx ends.
+	Propose(ctx context.Context, w *windows.Window, try Try)
 }

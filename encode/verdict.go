@@ -1,0 +1,33 @@
+// Package encode turns windows into verification conditions in Z3: it proves
+// that a replacement does what the old code did under the window's facts, or
+// shows a concrete state in which it does not.
+package encode
+
+// Outcome is what a check came to.
+type Outcome uint8
+
+const (
+	Undecided Outcome = iota // the solver gave up, or the code is not understood
+	Proven                   // the negated verification condition is unsatisfiable
+	Refuted                  // there is a counterexample
+	Unsafe                   // the replacement may do what the verifier refuses, or reorders shared memory
+)
+
+func (o Outcome) String() string {
+	return [...]string{"undecided", "proven", "refuted", "unsafe"}[o]
+}
+
+// Verdict is the checker's answer for one replacement.
+type Verdict struct {
+	Outcome        Outcome
+	Reason         string          // why not Proven, in a few words
+	Counterexample *Counterexample // for Refuted
+}
+
+// Counterexample is a state before the window, allowed by its facts, from which
+// old and new code differ in what is needed after it.
+type Counterexample struct {
+	Regs    [11]uint64
+	Memory  map[uint64]byte  // bytes that either code reads before writing; others are zero
+	Symbols map[int32]uint64 // values of the symbols, by bpf.Ref
+}
