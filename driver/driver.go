@@ -1,0 +1,72 @@
+// Package driver is the command line: it stands in for clang, optimises the
+// BPF objects that clang writes, and offers subcommands for objects that exist
+// already. It keeps the promise never to break a build: whatever fails behind
+// it, the user gets clang's own object and one line that says why.
+package driver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Streams are the standard streams of the process.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// exitStrict is the exit code when an object could not be optimised and
+// settings say that this is an error. Clang itself never returns it.
+const exitStrict = 101
+
+// Exit codes as shells use them.
+const (
+	exitFailure     = 1
+	exitNotFound    = 127
+	exitSignal      = 128 // plus the signal's number
+	exitInterrupted = exitSignal + 2
+)
+
+// optimizer makes an object better: Optimize, by way of a process of its own.
+type optimizer func(ctx context.Context, in []byte, task task) (out []byte, rep *Report, err error)
+
+// driver is one run of k2cc.
+type driver struct {
+	Streams
+	optimize optimizer
+}
+
+// Main runs k2cc with the arguments, of which the first is the program's own
+// name, and returns its exit code. For calls that are clang's business it does
+// not return: clang takes the process over.
+func Main(args []string, streams Streams) int {
+	d := &driver{Streams: streams}
+	d.optimize = d.isolated
+	return d.run(args)
+}
+
+func (d *driver) run(args []string) int {
+	if len(args) == 0 {
+		return d.fail("started without a name")
+	}
+	if len(args) > 1 && args[1] == workerFlag {
+		return runWorker(d.In, d.Err)
+	}
+	if len(args) > 1 && isSubcommand(args[1]) {
+		return d.subcommand(args)
+	}
+	return d.compile(args[1:])
+}
+
+// say prints one line to standard error, whatever the text holds.
+func (d *driver) say(format string, args ...any) {
+	line := strings.TrimSpace(fmt.Sprintf(format, args...))
+	fmt.Fprintln(d.Err, "k2cc: "+strings.ReplaceAll(line, "\n", "; "))
+}
+
+func (d *driver) fail(format string, args ...any) int {
+	d.say(format, args...)
+	return exitFailure
+}

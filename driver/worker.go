@@ -1,0 +1,159 @@
+package driver
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/k2cc/k2cc/toml"
+)
+
+// workerFlag as only argument makes k2cc optimise one object from its input to
+// its output. The work is done in a process of its own since no recover
+// catches what may end it: the prover is a C++ library, and memory is finite.
+const workerFlag = "--k2-worker"
+
+// task is an object to optimise.
+type task struct {
+	name     string // for messages
+	in, out  string // files
+	settings settings
+	level    int  // see Options
+	report   bool // print what was done
+}
+
+// limit is the time after which the optimiser is given up. Budgets count work
+// as the time it may take; a slow or busy machine gets several times that
+// before the user has waited long enough.
+func (t task) limit() time.Duration {
+	return 4*t.settings.Budget.Object + time.Second
+}
+
+// request is a task as the worker gets it.
+type request struct {
+	Name     string
+	Settings string // file; empty: the defaults
+	Level    int
+	Object   []byte
+}
+
+// response is what the worker returns.
+type response struct {
+	Object []byte
+	Report *Report
+	Error  string
+}
+
+// isolated optimises in a worker process.
+func (d *driver) isolated(ctx context.Context, object []byte, t task) ([]byte, *Report, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find k2cc's own program: %w", err)
+	}
+	return runIsolated(ctx, exec.CommandContext(ctx, self, workerFlag), object, t)
+}
+
+// runIsolated has a worker, not yet started, do a task.
+func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task) ([]byte, *Report, error) {
+	var in, out, errs bytes.Buffer
+	req := request{t.name, t.settings.file, t.level, object}
+	if err := gob.NewEncoder(&in).Encode(req); err != nil {
+		return nil, nil, fmt.Errorf("start the optimiser: %w", err)
+	}
+	worker.Stdin, worker.Stdout, worker.Stderr = &in, &out, &errs
+	worker.WaitDelay = time.Second // its children may hold the pipes
+	if err := worker.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		return nil, nil, fmt.Errorf("the optimiser ended early: %w%s", err, firstLine(errs.String()))
+	}
+	var resp response
+	if err := gob.NewDecoder(&out).Decode(&resp); err != nil {
+		return nil, nil, fmt.Errorf("read the optimiser's answer: %w", err)
+	}
+	if resp.Error != "" {
+		return nil, nil, errors.New(resp.Error)
+	}
+	return resp.Object, resp.Report, nil
+}
+
+// firstLine extracts what a crashed process said first, as an addition to an
+// error.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if line == "" {
+		return ""
+	}
+	return " (" + line + ")"
+}
+
+// runWorker is the worker process.
+func runWorker(in io.Reader, errs io.Writer) int {
+	answer, err := claimOutput()
+	if err == nil {
+		err = answerRequest(in, answer)
+	}
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return exitFailure
+	}
+	return 0
+}
+
+// claimOutput returns standard output and leads what else may be printed
+// there, by whatever library, to standard error.
+func claimOutput() (*os.File, error) {
+	fd, err := syscall.Dup(1)
+	if err == nil {
+		err = syscall.Dup3(2, 1, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redirect standard output: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "answer"), nil
+}
+
+func answerRequest(in io.Reader, out io.Writer) error {
+	var req request
+	if err := gob.NewDecoder(in).Decode(&req); err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	var resp response
+	var err error
+	resp.Object, resp.Report, err = handle(req)
+	if err != nil {
+		resp = response{Error: err.Error()}
+	}
+	if err := gob.NewEncoder(out).Encode(resp); err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
+}
+
+// handle optimises the object of a request.
+func handle(req request) (object []byte, rep *Report, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+			os.Stderr.Write(debug.Stack())
+		}
+	}()
+	config := toml.Default()
+	if req.Settings != "" {
+		if config, err = toml.Load(req.Settings); err != nil {
+			return nil, nil, err
+		}
+	}
+	opts := Options{Name: req.Name, Config: config, Level: req.Level}
+	return Optimize(context.Background(), req.Object, opts)
+}
