@@ -101,7 +101,7 @@ func firstLine(text string) string {
 func runWorker(in io.Reader, errs io.Writer) int {
 	answer, err := claimOutput()
 	if err == nil {
-		err = answerRequest(in, answer)
+		err = answerRequest(in, answer, Optimize)
 	}
 	if err != nil {
 		fmt.Fprintln(errs, err)
@@ -123,14 +123,16 @@ func claimOutput() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "answer"), nil
 }
 
-func answerRequest(in io.Reader, out io.Writer) error {
+// answerRequest has the optimiser do what is asked for. Its failures are part
+// of the answer; an error means that there is none.
+func answerRequest(in io.Reader, out io.Writer, optimize optimizeFunc) error {
 	var req request
 	if err := gob.NewDecoder(in).Decode(&req); err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
 	var resp response
 	var err error
-	resp.Object, resp.Report, err = handle(req)
+	resp.Object, resp.Report, err = handle(req, optimize)
 	if err != nil {
 		resp = response{Error: err.Error()}
 	}
@@ -140,8 +142,11 @@ func answerRequest(in io.Reader, out io.Writer) error {
 	return nil
 }
 
+// optimizeFunc is the type of Optimize.
+type optimizeFunc func(ctx context.Context, in []byte, opts Options) (out []byte, rep *Report, err error)
+
 // handle optimises the object of a request.
-func handle(req request) (object []byte, rep *Report, err error) {
+func handle(req request, optimize optimizeFunc) (object []byte, rep *Report, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
@@ -155,5 +160,5 @@ func handle(req request) (object []byte, rep *Report, err error) {
 		}
 	}
 	opts := Options{Name: req.Name, Config: config, Level: req.Level}
-	return Optimize(context.Background(), req.Object, opts)
+	return optimize(context.Background(), req.Object, opts)
 }

@@ -1,0 +1,128 @@
+package driver
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// actVariable makes the test binary act as k2cc, for tests of what only a
+// whole process can do: becoming clang, running a worker, being interrupted.
+const actVariable = "K2CC_TEST_ACT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(actVariable) != "" {
+		os.Exit(Main(os.Args, Streams{os.Stdin, os.Stdout, os.Stderr}))
+	}
+	os.Unsetenv(clangVariable)
+	os.Unsetenv(guardVariable)
+	os.Exit(m.Run())
+}
+
+// result is what a process left behind.
+type result struct {
+	code        int
+	out, errors string
+}
+
+// runIn runs a program in a folder; further arguments of the form NAME=value
+// that come first are added to its environment.
+func runIn(t *testing.T, dir, program string, args ...string) result {
+	t.Helper()
+	cmd := exec.Command(program)
+	cmd.Env = os.Environ()
+	for len(args) > 0 && strings.Contains(args[0], "=") && !strings.HasPrefix(args[0], "-") {
+		cmd.Env = append(cmd.Env, args[0])
+		args = args[1:]
+	}
+	cmd.Args = append(cmd.Args, args...)
+	cmd.Dir = dir
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatalf("run %s: %v", program, err)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// k2cc runs the test binary as k2cc.
+func k2cc(t *testing.T, dir string, args ...string) result {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runIn(t, dir, self, append([]string{actVariable + "=1"}, args...)...)
+}
+
+// needClang returns the clang that k2cc would run.
+func needClang(t *testing.T) string {
+	t.Helper()
+	clang, err := findClang("")
+	if err != nil {
+		t.Skipf("needs clang: %v", err)
+	}
+	return clang
+}
+
+// sources are what the tests compile.
+var sources = map[string]string{
+	"good.c":  "int f(int x) { return x + 1; }\n",
+	"other.c": "#include \"header.h\"\nint g(void) { return H; }\n",
+	"header.h": `#define H 3
+`,
+	"warns.c":  "int f(void) { int unused; return 0 / 0; }\n",
+	"wrong.c":  "int f(void) { return x; }\n",
+	"cplus.cc": "int f() { return 1; }\n",
+}
+
+// folder returns a new folder with the sources, that is a repository's root so
+// that no k2.toml above it counts.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, ".git"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range sources {
+		put(t, filepath.Join(dir, name), text)
+	}
+	return dir
+}
+
+func put(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// files lists a folder's files.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
