@@ -189,7 +189,7 @@ func replaceFile(name string, data []byte, mode os.FileMode) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(target), ".k2cc-*")
 	if err != nil {
-		return fmt.Errorf("write object: %w", err)
+		return fmt.Errorf("write %s: %w", name, withoutPath(err))
 	}
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Chmod(mode.Perm()), f.Close())
@@ -198,9 +198,20 @@ func replaceFile(name string, data []byte, mode os.FileMode) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return fmt.Errorf("write object: %w", err)
+		return fmt.Errorf("write %s: %w", name, withoutPath(err))
 	}
 	return nil
+}
+
+// withoutPath takes the names of temporary files out of an error.
+func withoutPath(err error) error {
+	if path := new(os.PathError); errors.As(err, &path) {
+		return path.Err
+	}
+	if link := new(os.LinkError); errors.As(err, &link) {
+		return link.Err
+	}
+	return err
 }
 
 // cpuLevel is the ISA level of a value of -mcpu, 0 if it says nothing.

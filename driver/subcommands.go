@@ -126,8 +126,11 @@ func (d *driver) opt(in, out string, own ownOptions) error {
 	case found.Strict:
 		return cli.Exit(fmt.Sprintf("%s: %v", in, err), exitStrict)
 	}
+	if err := replaceFile(out, object, info.Mode()); err != nil {
+		return err
+	}
 	d.say("%s: %v; using the object as it was", in, err)
-	return replaceFile(out, object, info.Mode())
+	return nil
 }
 
 func (d *driver) versionCommand() *cli.Command {

@@ -1,0 +1,157 @@
+package driver
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+)
+
+// runWith runs k2cc in this process with an optimiser of the test's.
+func runWith(o optimizer, args ...string) result {
+	var out, errs bytes.Buffer
+	d := &driver{Streams{strings.NewReader(""), &out, &errs}, o}
+	code := d.run(append([]string{"k2cc"}, args...))
+	return result{code, out.String(), errs.String()}
+}
+
+func TestOpt(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		file string // that holds the result
+	}{
+		{"flags last", []string{"in.o", "-o", "out.o"}, "out.o"},
+		{"flags first", []string{"-o", "out.o", "in.o"}, "out.o"},
+		{"flags on both sides", []string{"-o", "out.o", "in.o", "--config", "other.toml"}, "out.o"},
+		{"one word", []string{"in.o", "-o=out.o"}, "out.o"},
+		{"in place", []string{"in.o", "-o", "in.o"}, "in.o"},
+		{"over another file", []string{"in.o", "-o", "there.o"}, "there.o"},
+		{"a name like a flag", []string{"-o", "out.o", "--", "-in.o"}, "out.o"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Chdir(folder(t))
+			put(t, "in.o", "object ")
+			put(t, "-in.o", "object ")
+			put(t, "there.o", "something longer than the object")
+			put(t, "other.toml", "")
+			if got := runWith(mark, append([]string{"opt"}, test.args...)...); got != (result{}) {
+				t.Errorf("got %+v, want silence", got)
+			}
+			if got := get(t, test.file); got != "object optimised" {
+				t.Errorf("got %q", got)
+			}
+			if test.file != "in.o" && get(t, "in.o") != "object " {
+				t.Error("the input changed")
+			}
+		})
+	}
+}
+
+func TestOptWrongUse(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no output", []string{"in.o"}, `Required flag "o" not set`},
+		{"no input", []string{"-o", "out.o"}, "want one object, got 0"},
+		{"two inputs", []string{"in.o", "in.o", "-o", "out.o"}, "want one object, got 2"},
+		{"missing input", []string{"none.o", "-o", "out.o"}, "none.o: no such file"},
+		{"input is a folder", []string{".git", "-o", "out.o"}, "is a directory"},
+		{"output in no folder", []string{"in.o", "-o", "none/out.o"}, "none/out.o: no such file"},
+		{"unknown flag", []string{"in.o", "-o", "out.o", "--fast"}, "-fast"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Chdir(folder(t))
+			put(t, "in.o", "object")
+			got := runWith(keep, append([]string{"opt"}, test.args...)...)
+			if got.code != exitFailure || !strings.Contains(got.errors, test.want) {
+				t.Errorf("got %+v, want %s", got, test.want)
+			}
+			if _, err := os.Stat("out.o"); err == nil {
+				t.Error("wrote an output")
+			}
+		})
+	}
+}
+
+func TestOptFails(t *testing.T) {
+	for _, test := range failures {
+		t.Run(test.name, func(t *testing.T) {
+			t.Chdir(folder(t))
+			put(t, "in.o", "object")
+			reason := strings.ReplaceAll(test.reason, "\n", "; ")
+
+			put(t, "k2.toml", "budget.object = \"1ms\"")
+			want := result{0, "", "k2cc: in.o: " + reason + "; using the object as it was\n"}
+			if got := runWith(test.optimize, "opt", "in.o", "-o", "out.o"); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+			if get(t, "out.o") != "object" {
+				t.Error("the output is not the input")
+			}
+
+			put(t, "k2.toml", "strict = true\nbudget.object = \"1ms\"")
+			want = result{exitStrict, "", "k2cc: in.o: " + reason + "\n"}
+			if got := runWith(test.optimize, "opt", "in.o", "-o", "strict.o"); got != want {
+				t.Errorf("strict: got %+v, want %+v", got, want)
+			}
+			if _, err := os.Stat("strict.o"); err == nil {
+				t.Error("strict: wrote an output")
+			}
+		})
+	}
+}
+
+func TestOptInAWholeProcess(t *testing.T) {
+	clang := needClang(t)
+	dir := folder(t)
+	runIn(t, dir, clang, compileArgs...)
+	put(t, filepath.Join(dir, "k2.toml"), "[[override]]\nprogram = \"*\"\nskip = true")
+	got := k2cc(t, dir, "opt", "good.o", "-o", "out.o")
+	if got != (result{}) {
+		t.Errorf("got %+v, want silence", got)
+	}
+	if get(t, filepath.Join(dir, "out.o")) != get(t, filepath.Join(dir, "good.o")) {
+		t.Error("an object of which all is to be skipped has changed")
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	if got := runWith(keep, "version"); got.code != 0 || !strings.HasPrefix(got.out, "k2cc ") {
+		t.Errorf("version: got %+v", got)
+	}
+	got := runWith(keep, "help")
+	for _, want := range []string{"--k2-report", "opt"} {
+		if got.code != 0 || !strings.Contains(got.out, want) {
+			t.Errorf("help: got %+v", got)
+		}
+	}
+}
+
+func TestFlagsFirst(t *testing.T) {
+	app := &cli.App{Commands: []*cli.Command{{
+		Name:  "c",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "text", Aliases: []string{"t"}}, &cli.BoolFlag{Name: "yes"}},
+	}}}
+	tests := []struct{ args, want []string }{
+		{[]string{"k", "c", "a", "-t", "b", "c"}, []string{"k", "c", "-t", "b", "--", "a", "c"}},
+		{[]string{"k", "c", "a", "--yes", "b"}, []string{"k", "c", "--yes", "--", "a", "b"}},
+		{[]string{"k", "c", "a", "--text=b", "-"}, []string{"k", "c", "--text=b", "--", "a", "-"}},
+		{[]string{"k", "c", "--text"}, []string{"k", "c", "--text", "--"}},
+		{[]string{"k", "c", "--", "--yes"}, []string{"k", "c", "--", "--yes"}},
+		{[]string{"k", "other", "--yes"}, []string{"k", "other", "--yes"}},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, flagsFirst(app, test.args)); diff != "" {
+			t.Errorf("%q: %s", test.args, diff)
+		}
+	}
+}
