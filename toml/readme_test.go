@@ -1,0 +1,33 @@
+package toml
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestReadme holds the README's example to what Load accepts.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(readme), "```toml\n")
+	example, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatal("README.md has no TOML example")
+	}
+	if _, err := Load(write(t, example)); err != nil {
+		t.Error(err)
+	}
+	for _, table := range []struct {
+		prefix string
+		keys   schema
+	}{{"", topLevel}, {"budget.", topLevel["budget"].table}, {"window.", topLevel["window"].table}, {"memory.", topLevel["memory"].table}} {
+		for key, entry := range table.keys {
+			if entry.parse != nil && !strings.Contains(string(readme), "| `"+table.prefix+key+"` |") {
+				t.Errorf("README.md does not explain %s%s", table.prefix, key)
+			}
+		}
+	}
+}
