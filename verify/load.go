@@ -66,7 +66,7 @@ const defaultLogLines = 20
 // hides no other, and unloads it again. Results are sorted by name. An error
 // means that nothing can be said about the object, or that ctx has ended.
 func Load(ctx context.Context, obj []byte, opts Options) (results []ProgramResult, err error) {
-	s, err := open(obj)
+	s, err := openToLoad(obj)
 	if err != nil {
 		return nil, err
 	}
@@ -87,11 +87,30 @@ func Load(ctx context.Context, obj []byte, opts Options) (results []ProgramResul
 	return results, nil
 }
 
-// try loads and unloads one program.
-func (s *session) try(name string, opts Options) (ProgramResult, error) {
+// List is Load without a kernel: every program is Untried.
+func List(obj []byte) ([]ProgramResult, error) {
+	s, err := open(obj)
+	if err != nil {
+		return nil, err
+	}
+	var results []ProgramResult
+	for _, name := range slices.Sorted(maps.Keys(s.spec.Programs)) {
+		results = append(results, s.describe(name))
+	}
+	return results, nil
+}
+
+// describe says of a program what needs no kernel.
+func (s *session) describe(name string) ProgramResult {
 	spec := s.spec.Programs[name]
 	r := ProgramResult{Name: name, Section: spec.SectionName, Type: spec.Type}
 	r.Slots = int(spec.Instructions.Size() / asm.InstructionSize)
+	return r
+}
+
+// try loads and unloads one program.
+func (s *session) try(name string, opts Options) (ProgramResult, error) {
+	spec, r := s.spec.Programs[name], s.describe(name)
 	if spec.Type == ebpf.UnspecifiedProgram {
 		r.Reason = fmt.Sprintf("section %s names no program type", spec.SectionName)
 		return r, nil

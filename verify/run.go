@@ -18,9 +18,9 @@ var ErrNoTestRun = errors.New("programs of this type can't be timed by test runs
 
 // RunOptions say how a program is timed. The zero value has sensible defaults.
 type RunOptions struct {
-	Input  []byte // the packet with its Ethernet header; nil stands for Packet()
-	Repeat int    // runs per round; 0 stands for 10,000
-	Rounds int    // rounds, of which the median counts; 0 stands for 11
+	Inputs [][]byte // packets with their Ethernet headers; nil stands for Packet()
+	Repeat int      // runs per packet and round; 0 stands for 10,000 over all packets
+	Rounds int      // rounds, of which the median counts; 0 stands for 11
 	// Prepare fills a program's maps before its first run; nil leaves them as
 	// the object declares them.
 	Prepare func(maps map[string]*ebpf.Map) error
@@ -28,9 +28,9 @@ type RunOptions struct {
 
 // Timing is what a program's test runs came to.
 type Timing struct {
-	PerRun time.Duration // the median of the rounds' means
-	Return uint32        // the program's return value in its first run
-	Output []byte        // the packet after the first run
+	Nanos  float64 // ns per run: the median of the rounds, averaged over packets
+	Return uint32  // the program's return value for the first packet
+	Output []byte  // the first packet after its first run
 }
 
 // Packet is a minimum-size TCP SYN over IPv4 and Ethernet, 64 bytes long.
@@ -83,14 +83,14 @@ func Race(ctx context.Context, old, new []byte, program string, opts RunOptions)
 }
 
 func race(ctx context.Context, program string, opts RunOptions, objs ...[]byte) (timings []Timing, err error) {
-	if opts.Input == nil {
-		opts.Input = Packet()
+	if len(opts.Inputs) == 0 {
+		opts.Inputs = [][]byte{Packet()}
 	}
-	opts.Repeat = orDefault(opts.Repeat, 10_000)
+	opts.Repeat = orDefault(opts.Repeat, max(1, 10_000/len(opts.Inputs)))
 	opts.Rounds = orDefault(opts.Rounds, 11)
 	var runners []*ebpf.Program
 	for _, obj := range objs {
-		s, err := open(obj)
+		s, err := openToLoad(obj)
 		if err != nil {
 			return nil, err
 		}
@@ -166,20 +166,38 @@ func inOwnNetwork(f func() error) error {
 	return <-done
 }
 
-// measure runs each program once for its result, then all by turns.
+// measure times the programs on each packet.
 func measure(ctx context.Context, programs []*ebpf.Program, opts RunOptions) ([]Timing, error) {
+	timings := make([]Timing, len(programs))
+	for i, input := range opts.Inputs {
+		onThis, err := measureInput(ctx, programs, input, opts)
+		if err != nil {
+			return nil, err
+		}
+		for j, t := range onThis {
+			if i == 0 {
+				timings[j].Return, timings[j].Output = t.Return, t.Output
+			}
+			timings[j].Nanos += t.Nanos / float64(len(opts.Inputs))
+		}
+	}
+	return timings, nil
+}
+
+// measureInput runs each program once for its result, then all by turns.
+func measureInput(ctx context.Context, programs []*ebpf.Program, input []byte, opts RunOptions) ([]Timing, error) {
 	timings := make([]Timing, len(programs))
 	repeat, rounds := opts.Repeat, opts.Rounds
 	for i, p := range programs {
-		ret, out, err := p.Test(opts.Input)
+		ret, out, err := p.Test(input)
 		if err != nil {
 			return nil, err
 		}
 		timings[i] = Timing{Return: ret, Output: out}
-		if !bytes.Equal(out, opts.Input) {
+		if !bytes.Equal(out, input) {
 			// The kernel hands each run the packet that the last one left. Only
 			// single runs see the same packet every time.
-			repeat, rounds = 1, opts.Rounds*100
+			repeat, rounds = 1, max(opts.Rounds, opts.Repeat/10)
 		}
 	}
 	samples := make([][]time.Duration, len(programs))
@@ -188,7 +206,7 @@ func measure(ctx context.Context, programs []*ebpf.Program, opts RunOptions) ([]
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			_, mean, err := p.Benchmark(opts.Input, repeat, nil)
+			_, mean, err := p.Benchmark(input, repeat, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -199,7 +217,7 @@ func measure(ctx context.Context, programs []*ebpf.Program, opts RunOptions) ([]
 	}
 	for i, s := range samples {
 		slices.Sort(s)
-		timings[i].PerRun = s[len(s)/2]
+		timings[i].Nanos = float64(s[len(s)/2].Nanoseconds())
 	}
 	return timings, nil
 }

@@ -36,8 +36,8 @@ func TestRun(t *testing.T) {
 			if test.size > 0 && len(timing.Output) != test.size {
 				t.Errorf("packet of %d bytes, want %d", len(timing.Output), test.size)
 			}
-			if timing.PerRun <= 0 {
-				t.Errorf("took %v", timing.PerRun)
+			if timing.Nanos <= 0 {
+				t.Errorf("took %v ns", timing.Nanos)
 			}
 		})
 	}
@@ -63,8 +63,8 @@ func TestRace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if (a.PerRun > b.PerRun) == swap {
-			t.Errorf("old %v, new %v (swapped: %v)", a.PerRun, b.PerRun, swap)
+		if (a.Nanos > b.Nanos) == swap {
+			t.Errorf("old %v ns, new %v ns (swapped: %v)", a.Nanos, b.Nanos, swap)
 		}
 	}
 }

@@ -24,11 +24,9 @@ type session struct {
 	programs map[string]*ebpf.Program
 }
 
-// open parses an object. Nothing is loaded before it is asked for.
+// open parses an object. Nothing is loaded, nor is the kernel asked, before
+// that is needed.
 func open(obj []byte) (*session, error) {
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("raise the limit of locked memory: %w", err)
-	}
 	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(obj))
 	if err != nil {
 		return nil, fmt.Errorf("parse object: %w", err)
@@ -64,6 +62,14 @@ func isHash(t ebpf.MapType) bool {
 func namesObject(kv ebpf.MapKV) bool {
 	_, ok := kv.Value.(string)
 	return ok
+}
+
+// openToLoad is open for a session that loads.
+func openToLoad(obj []byte) (*session, error) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("raise the limit of locked memory: %w", err)
+	}
+	return open(obj)
 }
 
 // close unloads everything. Descriptors are all that keeps it in the kernel.
