@@ -69,6 +69,8 @@ struct flow_key {
 	__u8 pad;
 };
 
+_Static_assert(sizeof(struct flow_key) == 40, "no padding in keys");
+
 struct flow {
 	__u64 first;
 	__u64 last_export;
@@ -87,7 +89,8 @@ struct flow {
 struct record {
 	struct flow_key key;
 	__u32 reason;
-	__u64 time;
+	__u32 pad;
+	__u64 time; // in ns of CLOCK_MONOTONIC
 	struct flow flow;
 };
 
@@ -279,6 +282,7 @@ static __noinline int send_record(const struct flow_key *key, const struct flow 
 	}
 	r->key = *key;
 	r->reason = reason;
+	r->pad = 0;
 	r->time = now;
 	r->flow = *f;
 	bpf_ringbuf_submit(r, 0);

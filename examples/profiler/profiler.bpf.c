@@ -122,6 +122,7 @@ struct proc_stats {
 	__u32 policy;
 	__u32 map_count;
 	__u32 ancestors[MAX_DEPTH];
+	__u32 pad;
 };
 
 struct sleeping {
