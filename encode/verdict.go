@@ -30,4 +30,9 @@ type Counterexample struct {
 	Regs    [11]uint64
 	Memory  map[uint64]byte  // bytes that either code reads before writing; others are zero
 	Symbols map[int32]uint64 // values of the symbols, by bpf.Ref
+	Fields  map[Field]uint64 // what the context's fields hold, as 64-bit values
 }
+
+// Field is an access to the context, Off and Size in bytes, after so many
+// stores to the context by the same code.
+type Field struct{ Off, Size, Stores int }

@@ -34,6 +34,9 @@ type Target struct {
 	// any time: accesses there may be merged or narrowed, never multiplied,
 	// invented or swapped with each other.
 	Shared map[flow.Kind]bool
+	// Confirmed says that the kernel's verifier will be asked about the result,
+	// so that a form it may refuse costs no more than the attempt.
+	Confirmed bool
 }
 
 // End is the index in the block behind the window's last instruction.

@@ -1,0 +1,96 @@
+package encode
+
+import (
+	"fmt"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// entry turns a window's facts into the values that both codes start with.
+type entry struct {
+	g    *graph
+	regs [bpf.NumRegisters]value
+	mem  *memory
+}
+
+func newEntry(g *graph, w *windows.Window) *entry {
+	e := &entry{g: g, mem: &memory{
+		g:       g,
+		escaped: w.Facts.Escaped,
+		index:   map[initialKey]int{},
+		big:     w.BigEndian,
+	}}
+	for r := range e.regs {
+		e.regs[r] = e.value(w.Facts.Regs[r], fmt.Sprintf("r%d", r))
+	}
+	root, _ := split(e.regs[bpf.R10].node)
+	e.mem.frame = root
+	for _, c := range w.Facts.Stack {
+		v := e.value(c.Value, fmt.Sprintf("f%d_%d", -c.Off, c.Size))
+		e.mem.cells = append(e.mem.cells, cell{int(c.Off), int(c.Size), v})
+	}
+	return e
+}
+
+// value is a term for a value of which only v is known. Values with one Base
+// are one variable plus their offsets.
+func (e *entry) value(v flow.Value, name string) value {
+	out := value{kind: v.Kind, null: v.MaybeNull}
+	if v.Kind == flow.KindScalar && v.Mask == 0 {
+		out.node = e.g.constant(v.Bits, 64)
+		return out
+	}
+	if v.Base != 0 {
+		name = fmt.Sprintf("b%d", v.Base)
+	}
+	x := e.g.variable(name, 64)
+	out.node = x
+	if v.Base != 0 {
+		out.node = e.g.add(x, e.g.constant(uint64(v.Offset), 64))
+	}
+	if v.Kind == flow.KindScalar {
+		x.assume = append(x.assume, e.assumptions(out.node, v)...)
+	}
+	return out
+}
+
+// assumptions are the known bits and ranges of a scalar, as truth values.
+func (e *entry) assumptions(n *node, v flow.Value) []*node {
+	g := e.g
+	var out []*node
+	if v.Mask != ^uint64(0) {
+		known := g.binary(opAnd, n, g.constant(^v.Mask, 64))
+		out = append(out, g.compare(opEq, known, g.constant(v.Bits, 64)))
+	}
+	not := func(x *node) *node { return g.binary(opXor, x, g.constant(1, 1)) }
+	if v.UMin != 0 {
+		out = append(out, not(g.compare(opULt, n, g.constant(v.UMin, 64))))
+	}
+	if v.UMax != ^uint64(0) {
+		out = append(out, not(g.compare(opULt, g.constant(v.UMax, 64), n)))
+	}
+	if v.SMin != -1<<63 {
+		out = append(out, not(g.compare(opSLt, n, g.constant(uint64(v.SMin), 64))))
+	}
+	if v.SMax != 1<<63-1 {
+		out = append(out, not(g.compare(opSLt, g.constant(uint64(v.SMax), 64), n)))
+	}
+	return out
+}
+
+// machine is a machine at the window's entry.
+func (e *entry) machine(w *windows.Window, old *machine) *machine {
+	return &machine{
+		terms:   terms{e.g},
+		m:       e.mem,
+		fn:      w.Fn,
+		big:     w.BigEndian,
+		regs:    e.regs,
+		log:     log{m: e.mem},
+		old:     old,
+		numbers: map[*node]bool{},
+		results: map[*node]bool{},
+	}
+}

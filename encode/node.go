@@ -1,0 +1,249 @@
+package encode
+
+// op is the operation of a node, with the meaning of semantics.Domain's method
+// of the same name.
+type op uint8
+
+const (
+	opConst op = iota
+	opVar
+	opAdd
+	opSub
+	opMul
+	opUDiv
+	opURem
+	opSDiv
+	opSRem
+	opAnd
+	opOr
+	opXor
+	opShl
+	opLShr
+	opAShr
+	opEq
+	opULt
+	opSLt
+	opIte
+	opExtract // of a, from bit k up
+	opZExt
+	opSExt
+	opConcat // a above b
+)
+
+// node is a term of width 1 to 64 bits. Nodes of one graph are unique: equal
+// pointers mean equal terms, and are how addresses are recognised.
+type node struct {
+	id      int
+	op      op
+	width   int
+	a, b, c *node
+	k       uint64 // the constant, an extract's lowest bit
+	name    string // of a variable
+
+	// assume holds for every value of a variable that the facts allow.
+	assume []*node
+}
+
+type nodeKey struct {
+	op      op
+	width   int
+	a, b, c int
+	k       uint64
+	name    string
+}
+
+// graph makes nodes. It simplifies only what keeps addresses recognisable
+// (constant offsets, parts of parts); everything else is left to Z3.
+type graph struct {
+	nodes map[nodeKey]*node
+}
+
+func newGraph() *graph { return &graph{nodes: map[nodeKey]*node{}} }
+
+func idOf(n *node) int {
+	if n == nil {
+		return -1
+	}
+	return n.id
+}
+
+func (g *graph) make(n node) *node {
+	key := nodeKey{n.op, n.width, idOf(n.a), idOf(n.b), idOf(n.c), n.k, n.name}
+	if old, ok := g.nodes[key]; ok {
+		return old
+	}
+	n.id = len(g.nodes)
+	g.nodes[key] = &n
+	return &n
+}
+
+// maskOf has the low width bits set.
+func maskOf(width int) uint64 { return ^uint64(0) >> (64 - width) }
+
+func (g *graph) constant(v uint64, width int) *node {
+	return g.make(node{op: opConst, width: width, k: v & maskOf(width)})
+}
+
+func (g *graph) variable(name string, width int) *node {
+	return g.make(node{op: opVar, width: width, name: name})
+}
+
+func (n *node) isConst() bool { return n.op == opConst }
+
+// binary makes an operation on two operands of one width, of which only
+// addition and subtraction are simplified.
+func (g *graph) binary(o op, a, b *node) *node {
+	switch o {
+	case opAdd:
+		return g.add(a, b)
+	case opSub:
+		if b.isConst() {
+			return g.add(a, g.constant(-b.k, b.width))
+		}
+	}
+	if v, ok := fold(o, a, b); ok {
+		return g.constant(v, a.width)
+	}
+	return g.make(node{op: o, width: a.width, a: a, b: b})
+}
+
+// fold computes the operations that address arithmetic is made of.
+func fold(o op, a, b *node) (uint64, bool) {
+	if !a.isConst() || !b.isConst() {
+		return 0, false
+	}
+	switch o {
+	case opAnd:
+		return a.k & b.k, true
+	case opOr:
+		return a.k | b.k, true
+	case opXor:
+		return a.k ^ b.k, true
+	case opMul:
+		return a.k * b.k, true
+	case opShl:
+		return a.k << b.k, true
+	case opLShr:
+		return a.k >> b.k, true
+	}
+	return 0, false
+}
+
+// add keeps sums in the form (x + y) + constant, with x and y in a fixed order,
+// so that addresses from one base differ in the constant only.
+func (g *graph) add(a, b *node) *node {
+	ra, ca := split(a)
+	rb, cb := split(b)
+	c := (ca + cb) & maskOf(a.width)
+	var root *node
+	switch {
+	case ra == nil && rb == nil:
+		return g.constant(c, a.width)
+	case ra == nil:
+		root = rb
+	case rb == nil:
+		root = ra
+	default:
+		if ra.id > rb.id {
+			ra, rb = rb, ra
+		}
+		root = g.make(node{op: opAdd, width: a.width, a: ra, b: rb})
+	}
+	if c == 0 {
+		return root
+	}
+	return g.make(node{op: opAdd, width: a.width, a: root, b: g.constant(c, a.width)})
+}
+
+// split takes a sum apart into its root, nil for a mere constant, and the
+// constant added to it.
+func split(n *node) (root *node, c uint64) {
+	switch {
+	case n.isConst():
+		return nil, n.k
+	case n.op == opAdd && n.b.isConst():
+		return n.a, n.b.k
+	}
+	return n, 0
+}
+
+func (g *graph) compare(o op, a, b *node) *node {
+	if a.isConst() && b.isConst() && o == opEq {
+		return g.constant(b2u(a.k == b.k), 1)
+	}
+	return g.make(node{op: o, width: 1, a: a, b: b})
+}
+
+func b2u(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (g *graph) ite(c, a, b *node) *node {
+	switch {
+	case a == b:
+		return a
+	case c.isConst() && c.k == 1:
+		return a
+	case c.isConst():
+		return b
+	}
+	return g.make(node{op: opIte, width: a.width, a: a, b: b, c: c})
+}
+
+func (g *graph) extract(n *node, hi, lo int) *node {
+	width := hi - lo + 1
+	switch {
+	case width == n.width:
+		return n
+	case n.isConst():
+		return g.constant(n.k>>lo, width)
+	case n.op == opExtract:
+		return g.extract(n.a, hi+int(n.k), lo+int(n.k))
+	case n.op == opZExt && hi < n.a.width:
+		return g.extract(n.a, hi, lo)
+	case n.op == opZExt && lo >= n.a.width:
+		return g.constant(0, width)
+	case n.op == opConcat && hi < n.b.width:
+		return g.extract(n.b, hi, lo)
+	case n.op == opConcat && lo >= n.b.width:
+		return g.extract(n.a, hi-n.b.width, lo-n.b.width)
+	}
+	return g.make(node{op: opExtract, width: width, a: n, k: uint64(lo)})
+}
+
+func (g *graph) zext(n *node, width int) *node {
+	switch {
+	case width == n.width:
+		return n
+	case n.isConst():
+		return g.constant(n.k, width)
+	case n.op == opZExt:
+		n = n.a
+	}
+	return g.make(node{op: opZExt, width: width, a: n})
+}
+
+func (g *graph) sext(n *node, width int) *node {
+	switch {
+	case width == n.width:
+		return n
+	case n.isConst():
+		shift := 64 - n.width
+		return g.constant(uint64(int64(n.k<<shift)>>shift), width)
+	}
+	return g.make(node{op: opSExt, width: width, a: n})
+}
+
+func (g *graph) concat(hi, lo *node) *node {
+	width := hi.width + lo.width
+	switch {
+	case hi.isConst() && lo.isConst():
+		return g.constant(hi.k<<lo.width|lo.k, width)
+	case hi.op == opExtract && lo.op == opExtract && hi.a == lo.a && hi.k == lo.k+uint64(lo.width):
+		return g.extract(hi.a, int(lo.k)+width-1, int(lo.k))
+	}
+	return g.make(node{op: opConcat, width: width, a: hi, b: lo})
+}
