@@ -56,6 +56,9 @@ func decodeSlot(b []byte, order binary.ByteOrder) Instruction {
 	}
 }
 
+// JumpTo is the slot to which a raw jump leads.
+func (r Raw) JumpTo() int { return r.Slot + r.Slots() + r.jumpOffset() }
+
 // Append encodes one instruction. A jump's Off, or a gotol's Imm, is taken as
 // it stands.
 func (in Instruction) Append(b []byte, order binary.ByteOrder) []byte {
@@ -128,7 +131,7 @@ func blockStarts(raw []Raw) (map[int]bool, error) {
 		if !r.IsJump() {
 			continue
 		}
-		to := next + r.jumpOffset()
+		to := r.JumpTo()
 		if !known[to] {
 			return nil, fmt.Errorf("slot %d: jump to slot %d, which starts no instruction of the function", r.Slot, to)
 		}
@@ -153,7 +156,7 @@ func label(raw []Raw, starts map[int]bool, blocks []*Block) error {
 			if !in.IsJump() {
 				continue
 			}
-			in.Target = labels[r.Slot+r.Slots()+r.jumpOffset()]
+			in.Target = labels[r.JumpTo()]
 			in.Off = 0
 			if in.Op == ClassJMP32|OpJA {
 				in.Imm = 0
