@@ -12,8 +12,10 @@ func flowExport() Example {
 			{Name: "flow_ingress", Section: "tc/ingress", Type: ebpf.SchedCLS, RunAs: ebpf.SchedCLS},
 			{Name: "flow_egress", Section: "tc/egress", Type: ebpf.SchedCLS, RunAs: ebpf.SchedCLS},
 		},
-		entries:   func(*filler) {},
-		traffic:   frames(m),
+		entries: func(*filler) {},
+		traffic: func(t *traffic, _ string) Input {
+			return Input{Data: skbFrame(t.frame(&m))}
+		},
 		configure: map[string]any{"sample_rate": uint32(3)},
 	}
 }

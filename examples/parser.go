@@ -13,7 +13,7 @@ func tcParser() Example {
 		},
 		entries: fillParser,
 		traffic: func(t *traffic, _ string) Input {
-			in := Input{Data: t.frame(&m)}
+			in := Input{Data: skbFrame(t.frame(&m))}
 			in.Context = t.skbContext([5]uint32{t.r.Uint32(), t.r.Uint32()})
 			return in
 		},

@@ -60,6 +60,15 @@ func frames(m mix) func(*traffic, string) Input {
 	return func(t *traffic, _ string) Input { return Input{Data: t.frame(&m)} }
 }
 
+// skbFrame lengthens a frame that ends within the IP header behind its Ethernet
+// header: the kernel makes no sk_buff of such a one on request. Behind a VLAN tag
+// it does not look.
+func skbFrame(b []byte) []byte {
+	const ethLen = 14
+	least := map[uint16]int{ethIPv4: ethLen + 20, ethIPv6: ethLen + 40}[be.Uint16(b[12:])]
+	return append(b, make([]byte, max(0, least-len(b)))...)
+}
+
 // skbContext is a struct __sk_buff with the given control block, and with a
 // mark and priority of the packet's past.
 func (t *traffic) skbContext(cb [5]uint32) []byte {
