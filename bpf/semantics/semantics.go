@@ -50,11 +50,14 @@ type Machine[V any] interface {
 	BigEndian() bool
 	Reg(r bpf.Register) V
 	SetReg(r bpf.Register, v V)
-	// Imm is the value of width 64 that in's immediate stands for: in.Imm, or
-	// what in's symbol is when in.Ref is set.
+	// Imm is the value of width 64 that in's immediate stands for: in.Imm, or,
+	// when in.Ref is set, what the loader puts in its place. For a 64-bit
+	// immediate load that is the symbol's value, for all else its low 32 bits,
+	// sign-extended.
 	Imm(in bpf.Instruction) V
-	// Load reads in.Size() bytes at in's address, which is the base register
-	// plus in.Off, as a value of that width.
+	// Load reads in.Size() bytes at in's address as a value of that width. The
+	// address is the base register plus in.Off or, when in.Ref is set, plus
+	// the symbol's value, a number from 0 to 32767.
 	Load(in bpf.Instruction, base bpf.Register) (V, error)
 	// Store writes v, of width 8*in.Size(), at in's address.
 	Store(in bpf.Instruction, base bpf.Register, v V) error
@@ -232,7 +235,8 @@ func load[V any](m Machine[V], in bpf.Instruction) error {
 }
 
 func store[V any](m Machine[V], in bpf.Instruction) error {
-	v := m.Imm(in)
+	// A symbol of a store stands for its offset, never for its immediate.
+	v := m.Const(uint64(in.Imm), 64)
 	if in.Op.Class() == bpf.ClassSTX {
 		v = m.Reg(in.Src)
 	}
