@@ -18,7 +18,7 @@ func xdpLB() Example {
 		m.dst4 = append(m.dst4, servers4[2*i])
 		m.dst6 = append(m.dst6, servers6[2*i+1])
 	}
-	m.icmpError = 80
+	m.icmp, m.icmpError = 15, 80
 	return Example{
 		Name: "xdp_lb",
 		Programs: []Program{

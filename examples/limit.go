@@ -34,8 +34,8 @@ func fillLimits(f *filler) {
 	for i, vid := range tenantVIDs() {
 		t := tenant{
 			ID:         uint32(i + 1),
-			Rate:       uint64(1+f.r.IntN(40)) << 11,
-			Burst:      uint64(2000 + f.r.IntN(8000)),
+			Rate:       uint64(1+f.r.IntN(16)) << 10,
+			Burst:      uint64(600 + f.r.IntN(3000)),
 			Refilled:   startTime,
 			SourceRate: uint32(1 + f.r.IntN(30)),
 			VID:        vid + 1000,
