@@ -20,7 +20,7 @@ var ErrNoTestRun = errors.New("programs of this type can't be timed by test runs
 type RunOptions struct {
 	Inputs [][]byte // packets with their Ethernet headers; nil stands for Packet()
 	Repeat int      // runs per packet and round; 0 stands for 10,000 over all packets
-	Rounds int      // rounds, of which the median counts; 0 stands for 11
+	Rounds int      // rounds, of which the median counts; 0 stands for 7
 	// Prepare fills a program's maps before its first run; nil leaves them as
 	// the object declares them.
 	Prepare func(maps map[string]*ebpf.Map) error
@@ -87,7 +87,7 @@ func race(ctx context.Context, program string, opts RunOptions, objs ...[]byte) 
 		opts.Inputs = [][]byte{Packet()}
 	}
 	opts.Repeat = orDefault(opts.Repeat, max(1, 10_000/len(opts.Inputs)))
-	opts.Rounds = orDefault(opts.Rounds, 11)
+	opts.Rounds = orDefault(opts.Rounds, 7)
 	var runners []*ebpf.Program
 	for _, obj := range objs {
 		s, err := openToLoad(obj)

@@ -1,0 +1,224 @@
+package driver
+
+import (
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/k2cc/k2cc/verify"
+)
+
+// benchTable prints measurements next to published ones.
+func benchTable(w io.Writer, all measurements) {
+	sum := all.summary()
+	t := measureTable(w, table.Row{"program", "clang", "K2", "k2cc", "saved", "K2 saved", "loads",
+		"JITed bytes", "verifier insns", "ns/run", "s"})
+	for _, m := range all.Objects {
+		for i, p := range m.Programs {
+			t.AppendRow(table.Row{m.programName(p), p.Before.Slots, known(p.K2), p.After.Slots,
+				saved(p.Before.Slots, p.After.Slots), publishedShare(p), loads(p, all.NoKernel),
+				fromTo(p.Before.JITed, p.After.JITed), fromTo(p.Before.Processed, p.After.Processed),
+				nanos(p), seconds(m, i)})
+		}
+	}
+	t.AppendFooter(table.Row{fmt.Sprintf("mean of %d", sum.programs), sum.before, "", sum.after,
+		sum.saved.percent(), sum.k2.percent(), sum.loads(all.NoKernel),
+		sum.jited.change(), sum.processed.change(), sum.nanos.change(), fmt.Sprintf("%.1f", sum.seconds)})
+	t.Render()
+	notes(w, all)
+}
+
+// demoTable prints measurements of objects with known inputs.
+func demoTable(w io.Writer, all measurements) {
+	sum := all.summary()
+	t := measureTable(w, table.Row{"program", "clang", "k2cc", "saved", "loads", "alike",
+		"JITed bytes", "verifier insns", "ns/run", "s"})
+	for _, m := range all.Objects {
+		for i, p := range m.Programs {
+			t.AppendRow(table.Row{m.programName(p), p.Before.Slots, p.After.Slots,
+				saved(p.Before.Slots, p.After.Slots), loads(p, all.NoKernel), m.alike(),
+				fromTo(p.Before.JITed, p.After.JITed), fromTo(p.Before.Processed, p.After.Processed),
+				nanos(p), seconds(m, i)})
+		}
+	}
+	t.AppendFooter(table.Row{fmt.Sprintf("mean of %d", sum.programs), sum.before, sum.after,
+		sum.saved.percent(), sum.loads(all.NoKernel), "",
+		sum.jited.change(), sum.processed.change(), sum.nanos.change(), fmt.Sprintf("%.1f", sum.seconds)})
+	t.Render()
+	notes(w, all)
+}
+
+// measureTable has text on the left in its first column, and numbers on the
+// right in all others.
+func measureTable(w io.Writer, header table.Row) table.Writer {
+	t := newTable(w)
+	t.AppendHeader(header)
+	var configs []table.ColumnConfig
+	for i := range header {
+		align := text.AlignRight
+		if i == 0 {
+			align = text.AlignLeft
+		}
+		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align, AlignFooter: align})
+	}
+	t.SetColumnConfigs(configs)
+	return t
+}
+
+// notes says below the table what is missing in it and why, and what is wrong.
+func notes(w io.Writer, all measurements) {
+	if all.NoKernel != "" {
+		fmt.Fprintf(w, "Nothing was loaded: %s\n", all.NoKernel)
+	}
+	for _, m := range all.Objects {
+		if m.Uncertain != "" {
+			fmt.Fprintf(w, "%s: runs not compared: %s\n", m.Name, m.Uncertain)
+		}
+		for _, p := range m.Programs {
+			switch {
+			case p.Reason == "" || p.Loads == verify.Broken.String():
+			case p.Loads == verify.Unknown.String():
+				fmt.Fprintf(w, "%s: clang's does not load here either: %s\n", m.programName(p), p.Reason)
+			default:
+				fmt.Fprintf(w, "%s: %s\n", m.programName(p), p.Reason)
+			}
+		}
+	}
+	for _, failure := range all.Failures {
+		fmt.Fprintf(w, "FAILED: %s\n", failure)
+	}
+}
+
+const unknown = "-"
+
+// known prints a number of which zero says nothing.
+func known(n int) string {
+	if n == 0 {
+		return unknown
+	}
+	return fmt.Sprint(n)
+}
+
+func fromTo(before, after int) string {
+	if before == 0 {
+		return unknown
+	}
+	return fmt.Sprintf("%d → %s", before, known(after))
+}
+
+func nanos(p programMeasurement) string {
+	return fromTo(int(math.Round(p.Before.Nanos)), int(math.Round(p.After.Nanos)))
+}
+
+func publishedShare(p programMeasurement) string {
+	if p.K2 == 0 {
+		return unknown
+	}
+	return saved(p.Before.Slots, p.K2)
+}
+
+// seconds prints the time of an object next to its first program.
+func seconds(m objectMeasurement, program int) string {
+	if program > 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f", m.Seconds)
+}
+
+func loads(p programMeasurement, noKernel string) string {
+	switch {
+	case noKernel != "":
+		return unknown
+	case p.Loads == verify.Kept.String():
+		return "yes"
+	case p.Loads == verify.Broken.String():
+		return "NO"
+	}
+	return "?"
+}
+
+// alike prints how many runs of each program did the same.
+func (m objectMeasurement) alike() string {
+	switch {
+	case m.Unequal != "":
+		return "NO"
+	case m.Runs > 0:
+		return fmt.Sprintf("%d×", m.Runs)
+	}
+	return unknown
+}
+
+// mean is the average of relative changes.
+type mean struct {
+	sum float64
+	n   int
+}
+
+// add counts the change from before to after, unless one of them is unknown.
+func (m *mean) add(before, after float64) {
+	if before > 0 && after > 0 {
+		m.sum += (after - before) / before
+		m.n++
+	}
+}
+
+// change is the mean with its sign: negative for less than before.
+func (m mean) change() string {
+	if m.n == 0 {
+		return unknown
+	}
+	return fmt.Sprintf("%+.1f%%", m.percentage())
+}
+
+// percent is the mean reduction.
+func (m mean) percent() string {
+	if m.n == 0 {
+		return unknown
+	}
+	return fmt.Sprintf("%.1f%%", 0-m.percentage())
+}
+
+// percentage is rounded, so that there is no negative zero.
+func (m mean) percentage() float64 {
+	return math.Round(1000*m.sum/float64(m.n))/10 + 0
+}
+
+// summary is the last line of a table.
+type summary struct {
+	programs, kept                     int
+	before, after                      int // slots
+	saved, k2, jited, processed, nanos mean
+	seconds                            float64
+}
+
+func (all measurements) summary() summary {
+	var s summary
+	for _, m := range all.Objects {
+		s.seconds += m.Seconds
+		for _, p := range m.Programs {
+			s.programs++
+			if p.Loads == verify.Kept.String() {
+				s.kept++
+			}
+			s.before += p.Before.Slots
+			s.after += p.After.Slots
+			s.saved.add(float64(p.Before.Slots), float64(p.After.Slots))
+			s.k2.add(float64(p.Before.Slots), float64(p.K2))
+			s.jited.add(float64(p.Before.JITed), float64(p.After.JITed))
+			s.processed.add(float64(p.Before.Processed), float64(p.After.Processed))
+			s.nanos.add(p.Before.Nanos, p.After.Nanos)
+		}
+	}
+	return s
+}
+
+// loads is how many programs are known to load.
+func (s summary) loads(noKernel string) string {
+	if noKernel != "" {
+		return unknown
+	}
+	return fmt.Sprintf("%d/%d", s.kept, s.programs)
+}
