@@ -1,0 +1,318 @@
+package search
+
+import (
+	"context"
+	"math/bits"
+	"slices"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// EnumerateOptions bounds an enumeration. Zero fields mean the defaults.
+type EnumerateOptions struct {
+	MaxSlots int // longest window in slots; default 6
+	Budget   int // instructions tried at the end of some candidate; default 400,000
+	Tries    int // candidates that the checker is asked about; default 16
+}
+
+// Enumerate is a proposer that goes through all code shorter than the window's,
+// shortest first, as far as its budget leads. Of code that leaves the same
+// registers and memory in all test states it keeps one representative.
+func Enumerate(o EnumerateOptions) passes.Proposer {
+	if o.MaxSlots == 0 {
+		o.MaxSlots = 6
+	}
+	if o.Budget == 0 {
+		o.Budget = 400_000
+	}
+	if o.Tries == 0 {
+		o.Tries = 16
+	}
+	return enumerate{o}
+}
+
+type enumerate struct{ EnumerateOptions }
+
+// Name is "enumerate".
+func (enumerate) Name() string { return "enumerate" }
+
+// Propose enumerates candidates for w.
+func (o enumerate) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
+	if bpf.Slots(w.Code) > o.MaxSlots {
+		return
+	}
+	p, ok := newProblem(w, try, o.Tries)
+	if !ok {
+		return
+	}
+	e := &enumerator{problem: p, ctx: ctx, budget: o.Budget}
+	for e.run() == learnt {
+	}
+}
+
+// node is code that behaves as none before it did.
+type node struct {
+	code  []bpf.Instruction
+	slots int
+}
+
+// enumerator grows code, one node after the other.
+type enumerator struct {
+	*problem
+	ctx    context.Context
+	budget int
+	max    int // slots of the longest candidate
+	memory []span
+
+	seen   map[uint64]struct{}
+	levels [][]node // by slots
+	result answer
+
+	// The node that is being grown, as it is in each lane.
+	at      node
+	states  []state
+	types   types
+	hashes  [bpf.NumRegisters]uint64 // of registers
+	memHash uint64
+	diff    diff
+	scratch []state
+}
+
+// run goes through all candidates; it stops with learnt where a counterexample
+// has shown that the lanes tell too little apart.
+func (e *enumerator) run() answer {
+	e.max = e.cost.slots - 1
+	if e.cost.accesses > 0 && e.cost.slots <= 3 {
+		e.max++ // as long, but with fewer accesses
+	}
+	e.memory = e.spans()
+	e.seen = map[uint64]struct{}{}
+	e.levels = make([][]node, e.max+2)
+	e.levels[0] = []node{{}}
+	e.states, e.scratch = make([]state, len(e.lanes)), make([]state, len(e.lanes))
+	e.result = goOn
+	for slots := 0; slots <= e.max; slots++ {
+		for _, n := range e.levels[slots] {
+			if e.grow(n); e.done() {
+				return e.result
+			}
+		}
+		e.levels[slots] = nil
+	}
+	return goOn
+}
+
+func (e *enumerator) done() bool {
+	return e.result != goOn || e.budget <= 0 || e.ctx.Err() != nil
+}
+
+// grow tries everything behind a node.
+func (e *enumerator) grow(n node) {
+	e.enter(n)
+	if e.diff.none() && e.jump == nil {
+		e.propose()
+		if e.done() {
+			return
+		}
+	}
+	left := e.max - n.slots
+	switch {
+	case left < 1:
+	case e.jump != nil && e.diff.none():
+		e.jumps()
+	case e.jump == nil:
+		e.finish(left)
+	}
+	if left > 1 && !e.done() {
+		e.instructions(func(in bpf.Instruction) { e.extend(in) })
+	}
+}
+
+// enter runs a node's code in all lanes.
+func (e *enumerator) enter(n node) {
+	e.at = n
+	e.types = e.rules.start
+	first := e.lanes[0].start
+	for i := range n.code {
+		e.rules.step(&e.types, &first, &n.code[i])
+		e.lanes[0].exec(&first, &n.code[i])
+	}
+	e.diff = diff{}
+	for i, l := range e.lanes {
+		e.states[i] = l.start
+		l.run(&e.states[i], n.code)
+		e.wrong(&e.diff, l, &e.states[i])
+	}
+	for _, r := range e.writable {
+		e.hashes[r] = e.hashRegister(e.states, r, e.types.regs[r])
+	}
+	e.memHash = e.hashMemory(e.states)
+}
+
+func (e *enumerator) hashRegister(states []state, r bpf.Register, t typ) uint64 {
+	h := uint64(r)<<8 | uint64(t.kind)
+	for i := range states {
+		h = bits.RotateLeft64(h^states[i].regs[r], 27) * 0x9e3779b97f4a7c15
+	}
+	return mix(h)
+}
+
+func (e *enumerator) hashMemory(states []state) uint64 {
+	var h uint64
+	for i, l := range e.lanes {
+		s := &states[i]
+		h = mix(h ^ s.ctxHash)
+		for j := 0; j < l.bytes; j += 8 {
+			h = bits.RotateLeft64(h^getBytes(s.mem[j:j+8], false), 27) * 0x9e3779b97f4a7c15
+		}
+		h ^= s.written[0] ^ mix(s.written[1])
+	}
+	return mix(h)
+}
+
+func (e *enumerator) hash(mem uint64) uint64 {
+	h := mem
+	for _, r := range e.writable {
+		h ^= e.hashes[r]
+	}
+	return h
+}
+
+// extend puts in behind the node, if what comes of it is new and can still
+// become a candidate.
+func (e *enumerator) extend(in bpf.Instruction) {
+	slots := e.at.slots + in.Slots()
+	if slots >= e.max || e.budget <= 0 {
+		return
+	}
+	e.budget--
+	var d diff
+	var hash uint64
+	var ok bool
+	if isAccess(&in) {
+		d, hash, ok = e.afterAccess(&in)
+	} else {
+		d, hash, ok = e.afterALU(&in)
+	}
+	if !ok || e.missing(&d) > e.max-slots {
+		return
+	}
+	if _, ok := e.seen[hash]; ok {
+		return
+	}
+	e.seen[hash] = struct{}{}
+	code := append(slices.Clip(e.at.code), in)
+	e.levels[slots] = append(e.levels[slots], node{code, slots})
+}
+
+// missing is the least number of slots that put right what is wrong, with the
+// jump at the end.
+func (e *enumerator) missing(d *diff) int {
+	n := bits.OnesCount16(uint16(d.regs))
+	wrong := 0
+	for _, m := range d.mem {
+		wrong += bits.OnesCount64(m)
+	}
+	n += (wrong + 7) / 8
+	if d.ctx {
+		n++
+	}
+	if e.jump != nil {
+		n++
+	}
+	return n
+}
+
+// afterALU is what is wrong behind an instruction that changes one register,
+// and what the state hashes to.
+func (e *enumerator) afterALU(in *bpf.Instruction) (diff, uint64, bool) {
+	r := in.Dst
+	t := scalar
+	if in.IsALU() {
+		var ok bool
+		if t, ok = e.rules.alu(&e.types, in); !ok || t == e.types.regs[r] && e.idle(in) {
+			return diff{}, 0, false
+		}
+	} else {
+		t = e.rules.immediate(in)
+	}
+	d := e.diff
+	d.regs &^= bpf.Set(r)
+	h := uint64(r)<<8 | uint64(t.kind)
+	for i, l := range e.lanes {
+		s := &e.states[i]
+		v := l.value(s, in)
+		h = bits.RotateLeft64(h^v, 27) * 0x9e3779b97f4a7c15
+		if (v^l.goal.regs[r])&e.need[r] != 0 {
+			d.regs |= bpf.Set(r)
+		}
+	}
+	return d, e.hash(e.memHash) ^ e.hashes[r] ^ mix(h), true
+}
+
+// idle tells whether an instruction changes nothing.
+func (e *enumerator) idle(in *bpf.Instruction) bool {
+	for i, l := range e.lanes {
+		if l.value(&e.states[i], in) != e.states[i].regs[in.Dst] {
+			return false
+		}
+	}
+	return true
+}
+
+// value is what an arithmetic or immediate load instruction leaves.
+func (l *lane) value(s *state, in *bpf.Instruction) uint64 {
+	if in.Op == bpf.LoadImm64 {
+		return l.imm(in)
+	}
+	return alu(in, s.regs[in.Dst], l.operand(&s.cpu, in), l.big)
+}
+
+// afterAccess is afterALU for accesses to memory.
+func (e *enumerator) afterAccess(in *bpf.Instruction) (diff, uint64, bool) {
+	t := e.types
+	if !e.rules.step(&t, &e.states[0], in) {
+		return diff{}, 0, false
+	}
+	var d diff
+	for i, l := range e.lanes {
+		s := &e.scratch[i]
+		*s = e.states[i]
+		if !l.exec(s, in) || in.IsStore() && !e.final(l, s, &e.states[i]) {
+			return diff{}, 0, false
+		}
+		e.wrong(&d, l, s)
+	}
+	h := e.memHash
+	if !in.IsLoad() {
+		h = e.hashMemory(e.scratch)
+	}
+	h = e.hash(h)
+	for _, r := range e.writable {
+		if in.Writes().Has(r) {
+			h ^= e.hashes[r] ^ e.hashRegister(e.scratch, r, t.regs[r])
+		}
+	}
+	return d, h, true
+}
+
+// final tells whether a store left the bytes that it wrote as they have to be
+// in the end. Others are not worth a look, unless atomics work on them.
+func (e *enumerator) final(l *lane, now, before *state) bool {
+	if len(e.whole) > 0 || now.ctxStores != before.ctxStores {
+		return true
+	}
+	for i := range l.bytes {
+		if now.mem[i] != before.mem[i] && now.mem[i] != l.goal.mem[i] && l.needed.has(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// propose asks about the node's code with these instructions behind it.
+func (e *enumerator) propose(last ...bpf.Instruction) {
+	e.result = e.submit(append(slices.Clip(e.at.code), last...))
+}

@@ -1,0 +1,279 @@
+package search
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/windows"
+)
+
+const (
+	numLanes = 8  // lanes that tell behaviours apart
+	numExtra = 48 // lanes that a candidate has to pass besides
+)
+
+// cost is what a candidate is compared by: slots first, then accesses to memory.
+type cost struct{ slots, accesses int }
+
+func (c cost) less(d cost) bool {
+	return c.slots < d.slots || c.slots == d.slots && c.accesses < d.accesses
+}
+
+func costOf(code []bpf.Instruction) cost {
+	c := cost{slots: bpf.Slots(code)}
+	for i := range code {
+		if isAccess(&code[i]) {
+			c.accesses++
+		}
+	}
+	return c
+}
+
+func isAccess(in *bpf.Instruction) bool {
+	return in.IsLoad() || in.IsStore() || in.IsAtomic()
+}
+
+// problem is a window as the search sees it.
+type problem struct {
+	w    *windows.Window
+	body []bpf.Instruction // without the jump at the end
+	jump *bpf.Instruction
+	cost cost
+
+	need     [bpf.NumRegisters]uint64
+	readable []bpf.Register
+	writable []bpf.Register
+	vocabulary
+
+	lanes []*lane
+	extra []*lane
+	rules *rules
+
+	make  *builder
+	try   passes.Try
+	tries int             // attempts left
+	tried map[string]bool // candidates that were asked about
+}
+
+// newProblem looks at a window. It reports false for one that the search can't
+// handle or that leaves nothing to search for.
+func newProblem(w *windows.Window, try passes.Try, tries int) (*problem, bool) {
+	p := &problem{w: w, cost: costOf(w.Code), need: w.Needs.Regs, try: try, tries: tries, tried: map[string]bool{}}
+	p.body, p.jump = split(w.Code)
+	p.need[bpf.R10] = 0
+	if p.cost.slots < 2 && p.cost.accesses == 0 && p.jump != nil || len(w.Code) == 0 {
+		return nil, false
+	}
+	for i := range p.body {
+		if !straight(&p.body[i]) {
+			return nil, false
+		}
+	}
+	p.registers()
+	p.vocabulary = newVocabulary(w)
+	if !p.makeLanes() || !p.learn() {
+		return nil, false
+	}
+	return p, true
+}
+
+// straight tells whether the search understands an instruction. Offsets that a
+// loader patches it does not.
+func straight(in *bpf.Instruction) bool {
+	switch {
+	case in.IsALU(), in.Op == bpf.LoadImm64:
+		return true
+	}
+	return isAccess(in) && in.Ref == 0
+}
+
+// registers finds the registers that candidates may read, and those that they
+// may write: what the window's code writes, and what it reads and nothing reads
+// later.
+func (p *problem) registers() {
+	var reads, writes bpf.Registers
+	for i := range p.w.Code {
+		reads |= p.w.Code[i].Reads()
+		writes |= p.w.Code[i].Writes()
+	}
+	f := &p.w.Facts
+	bases := map[flow.Base]bool{}
+	for r, v := range f.Regs {
+		if reads.Has(bpf.Register(r)) {
+			bases[v.Base] = true
+		}
+	}
+	for _, c := range f.Stack {
+		bases[c.Value.Base] = true
+	}
+	delete(bases, 0)
+	for r := range bpf.Register(bpf.NumRegisters) {
+		if reads.Has(r) || writes.Has(r) || bases[f.Regs[r].Base] {
+			p.readable = append(p.readable, r)
+		}
+		if writes.Has(r) || reads.Has(r) && r != bpf.R10 && p.need[r] == 0 {
+			p.writable = append(p.writable, r)
+		}
+	}
+}
+
+func (p *problem) makeLanes() bool {
+	p.make = &builder{w: p.w, rng: rand.New(rand.NewPCG(seed(p.w), 1)), pool: p.pool(), n: 1}
+	for i := range p.w.Code {
+		p.make.syms = max(p.make.syms, int(p.w.Code[i].Ref))
+	}
+	outcomes := [2]int{}
+	for range numLanes + numExtra {
+		l, ok := p.make.lane()
+		if !ok {
+			continue
+		}
+		n := &outcomes[0]
+		if l.taken {
+			n = &outcomes[1]
+		}
+		if len(p.lanes) < numLanes && (p.jump == nil || *n < numLanes/2) {
+			p.lanes = append(p.lanes, l)
+			*n++
+		} else {
+			p.extra = append(p.extra, l)
+		}
+	}
+	for len(p.lanes) < numLanes && len(p.extra) > 0 {
+		p.lanes = append(p.lanes, p.extra[0])
+		p.extra = p.extra[1:]
+	}
+	return len(p.lanes) >= 2
+}
+
+// pool is the numbers that matter to the window's code.
+func (p *problem) pool() []uint64 {
+	var out []uint64
+	for i := range p.w.Code {
+		in := &p.w.Code[i]
+		if (in.IsALU() || in.IsCondJump()) && !in.UsesSrc() || in.Op == bpf.LoadImm64 {
+			out = append(out, uint64(in.Imm))
+		}
+	}
+	return out
+}
+
+// seed is a number that depends on the window's code, facts, needs and target,
+// and on nothing else.
+func seed(w *windows.Window) uint64 {
+	h := fnv.New64a()
+	for _, in := range w.Code {
+		in.Pos, in.Target = 0, 0
+		fmt.Fprint(h, in.Op, in.Dst, in.Src, in.Off, in.Imm, in.Ref, ";")
+	}
+	fmt.Fprint(h, w.Facts, w.Needs, w.Level, w.BigEndian)
+	return h.Sum64()
+}
+
+// diff is what is wrong in a state at the end.
+type diff struct {
+	regs bpf.Registers
+	mem  mask
+	ctx  bool
+}
+
+func (d *diff) none() bool { return d.regs == 0 && d.mem == mask{} && !d.ctx }
+
+// wrong adds to d what is wrong with s at the end of a lane.
+func (p *problem) wrong(d *diff, l *lane, s *state) {
+	for _, r := range p.writable {
+		if (s.regs[r]^l.goal.regs[r])&p.need[r] != 0 {
+			d.regs |= bpf.Set(r)
+		}
+	}
+	for i := range l.bytes {
+		if s.mem[i] != l.goal.mem[i] && l.needed.has(i) {
+			d.mem.add(i, 1)
+		}
+	}
+	d.ctx = d.ctx || s.ctxHash != l.goal.ctxHash
+}
+
+// right tells whether a candidate behaves as it has to in every lane and keeps
+// to the rules.
+func (p *problem) right(code []bpf.Instruction) bool {
+	for _, lanes := range [...][]*lane{p.lanes, p.extra} {
+		for _, l := range lanes {
+			if !p.rightIn(l, code) {
+				return false
+			}
+		}
+	}
+	return p.lawful(code)
+}
+
+func (p *problem) rightIn(l *lane, code []bpf.Instruction) bool {
+	body, jump := split(code)
+	s := l.start
+	var d diff
+	if !l.run(&s, body) {
+		return false
+	}
+	p.wrong(&d, l, &s)
+	return d.none() && (jump == nil || l.jumps(&s, jump) == l.taken)
+}
+
+// lawful tells whether the verifier would let a candidate pass, for all that
+// the rules know, and whether the accesses to shared memory are the window's.
+func (p *problem) lawful(code []bpf.Instruction) bool {
+	body, jump := split(code)
+	l := p.rules.lane
+	t, s := p.rules.start, l.start
+	for i := range body {
+		if body[i].Level() > p.w.Level || !p.rules.step(&t, &s, &body[i]) || !l.exec(&s, &body[i]) {
+			return false
+		}
+	}
+	if (jump == nil) != (p.jump == nil) {
+		return false
+	}
+	if jump != nil && (jump.Level() > p.w.Level || !p.rules.compares(&t, jump)) {
+		return false
+	}
+	return p.rules.agree(p, &t) && p.ordered(body)
+}
+
+// answer is what came of asking the checker.
+type answer uint8
+
+const (
+	goOn    answer = iota // nothing learnt, or nothing asked
+	learnt                // a counterexample: behaviours have to be told apart anew
+	stopped               // proven, or no attempts left
+)
+
+// submit asks the checker about a candidate that passes all tests.
+func (p *problem) submit(code []bpf.Instruction) answer {
+	if !costOf(code).less(p.cost) || !p.right(code) {
+		return goOn
+	}
+	key := bpf.Format(code)
+	if p.tried[key] {
+		return goOn
+	}
+	p.tried[key] = true
+	p.tries--
+	verdict := p.try(append([]bpf.Instruction(nil), code...))
+	switch {
+	case verdict.Outcome == encode.Proven || p.tries <= 0:
+		return stopped
+	case verdict.Counterexample == nil:
+		return goOn
+	}
+	// The first lane stays: types are followed in it.
+	if l, ok := p.make.replay(verdict.Counterexample); ok && !p.rightIn(l, code) {
+		p.lanes = append(p.lanes, l)
+		return learnt
+	}
+	return goOn
+}

@@ -1,0 +1,183 @@
+package search
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// unknown is a scalar of which nothing is known.
+func unknown() flow.Value { return flow.Unknown(flow.KindScalar) }
+
+// below is a scalar of which only the bits of mask may be set.
+func below(mask uint64) flow.Value {
+	v := unknown()
+	v.Mask, v.UMax = mask, mask
+	if int64(mask) >= 0 {
+		v.SMin, v.SMax = 0, int64(mask)
+	}
+	return v
+}
+
+// pointer is a pointer of a kind; the Base is its own.
+func pointer(kind flow.Kind, base flow.Base, off int64) flow.Value {
+	v := unknown()
+	v.Kind, v.Base, v.Offset = kind, base, off
+	return v
+}
+
+type facts map[bpf.Register]flow.Value
+
+type needs map[bpf.Register]uint64
+
+// window makes a window of code with facts about some registers, the others
+// being unreadable, and needs of some. Without any fact, R1 to R5 are numbers.
+func window(t testing.TB, level bpf.Level, code string, known facts, needed needs) *windows.Window {
+	t.Helper()
+	parsed, err := bpf.ParseCode(code)
+	if err != nil {
+		t.Fatalf("parse: %v", err)
+	}
+	w := &windows.Window{Fn: &bpf.Function{}, Code: parsed}
+	w.Level = level
+	w.Shared = map[flow.Kind]bool{flow.KindMapValue: true, flow.KindOther: true}
+	if known == nil {
+		for r := bpf.R1; r <= bpf.R5; r++ {
+			w.Facts.Regs[r] = unknown()
+		}
+	}
+	for r, v := range known {
+		w.Facts.Regs[r] = v
+	}
+	w.Facts.Regs[bpf.R10] = pointer(flow.KindStack, flow.FrameBase, 0)
+	for r, bits := range needed {
+		w.Needs.Regs[r] = bits
+	}
+	return w
+}
+
+// sampling checks candidates by running them from many states that the facts
+// allow, other ones than the search tests them with.
+func sampling(w *windows.Window, states int) passes.Try {
+	b := &builder{w: w, rng: rand.New(rand.NewPCG(seed(w), 99))}
+	for i := range w.Code {
+		b.syms = max(b.syms, int(w.Code[i].Ref))
+	}
+	p := &problem{w: w, need: w.Needs.Regs}
+	p.need[bpf.R10] = 0
+	for r := range bpf.Register(bpf.NumRegisters) {
+		p.writable = append(p.writable, r)
+	}
+	return func(code []bpf.Instruction) encode.Verdict {
+		for range states {
+			l, ok := b.lane()
+			if ok && !p.rightIn(l, code) {
+				c := &encode.Counterexample{Regs: l.start.regs, Memory: map[uint64]byte{}, Symbols: map[int32]uint64{}}
+				for _, s := range l.segs {
+					for i := range s.n {
+						c.Memory[s.addr+uint64(i)] = l.start.mem[s.at+i]
+					}
+				}
+				for i, v := range l.syms {
+					c.Symbols[int32(i)] = v
+				}
+				return encode.Verdict{Outcome: encode.Refuted, Counterexample: c}
+			}
+		}
+		return encode.Verdict{Outcome: encode.Proven}
+	}
+}
+
+// search is what a proposer finds for a window, and all that it asked about.
+func search(t testing.TB, p passes.Proposer, w *windows.Window) (found []bpf.Instruction, ok bool, asked []string) {
+	t.Helper()
+	check := sampling(w, 3000)
+	p.Propose(context.Background(), w, func(code []bpf.Instruction) encode.Verdict {
+		asked = append(asked, bpf.Format(code))
+		if ok {
+			t.Error("asks on after a proof")
+		}
+		v := check(code)
+		if v.Outcome == encode.Proven {
+			found, ok = code, true
+		}
+		return v
+	})
+	return found, ok, asked
+}
+
+const (
+	low16  = 0xffff
+	low32  = math.MaxUint32
+	all64  = math.MaxUint64
+	packet = flow.KindPacket
+)
+
+type findTest struct {
+	name   string
+	level  bpf.Level
+	code   string
+	facts  facts
+	needs  needs
+	stack  []int // live stack bytes
+	slots  int   // of the result
+	access int
+	want   string // the result itself, where there is only one
+}
+
+func findTests() []findTest {
+	return []findTest{
+		{name: "zero extension", level: bpf.V3, code: "r1 <<= 32\nr1 >>= 32", needs: needs{1: all64}, slots: 1, want: "w1 = w1\n"},
+		{name: "zero extension without need", level: bpf.V2, code: "r1 <<= 32\nr1 >>= 32", needs: needs{1: low32}, slots: 0},
+		{name: "mask through a copy", level: bpf.V2, code: "r2 = r1\nr2 &= 255\nr1 = r2", needs: needs{1: all64}, slots: 1, want: "r1 &= 255\n"},
+		{name: "mask of known bits", level: bpf.V2, code: "r1 &= 255", facts: facts{1: below(0x7f)}, needs: needs{1: all64}, slots: 0},
+		{name: "add chain", level: bpf.V2, code: "r1 += 1000\nr1 += 234\nr1 += -4", needs: needs{1: all64}, slots: 1, want: "r1 += 1230\n"},
+		{name: "two bytes", level: bpf.V2, code: "r1 = *(u8 *)(r2 + 12)\nr3 = *(u8 *)(r2 + 13)\nr3 <<= 8\nr3 |= r1",
+			facts: facts{2: pointer(packet, 2, 0)}, needs: needs{3: all64}, slots: 1, access: 1, want: "r3 = *(u16 *)(r2 + 12)\n"},
+		{name: "two bytes, network order", level: bpf.V2, code: "r1 = *(u8 *)(r2 + 13)\nr3 = *(u8 *)(r2 + 12)\nr3 <<= 8\nr3 |= r1",
+			facts: facts{2: pointer(packet, 2, 0)}, needs: needs{3: all64}, slots: 2, access: 1, want: "r3 = *(u16 *)(r2 + 12)\nr3 = be16 r3\n"},
+		{name: "constant stores", level: bpf.V2, code: "r1 = 1\n*(u16 *)(r10 - 8) = r1\n*(u16 *)(r10 - 6) = 2",
+			stack: []int{-8, -7, -6, -5}, slots: 1, access: 1, want: "*(u32 *)(r10 - 8) = 131073\n"},
+		{name: "store of an immediate", level: bpf.V2, code: "r1 = 7\n*(u32 *)(r2 + 0) = r1",
+			facts: facts{2: pointer(packet, 2, 0)}, slots: 1, access: 1, want: "*(u32 *)(r2 + 0) = 7\n"},
+		{name: "multiplication", level: bpf.V2, code: "r2 = r1\nr2 <<= 1\nr1 += r2", needs: needs{1: all64}, slots: 1, want: "r1 *= 3\n"},
+		{name: "and and jump", level: bpf.V2, code: "r2 = r1\nr2 &= 64\nif r2 != 0 goto L1", needs: needs{1: all64}, slots: 1, want: "if r1 & 64 goto L1\n"},
+		{name: "sum into offset", level: bpf.V2, code: "r2 += 14\nr1 = *(u8 *)(r2 + 9)", facts: facts{2: pointer(packet, 2, 0)},
+			needs: needs{1: all64}, slots: 1, access: 1, want: "r1 = *(u8 *)(r2 + 23)\n"},
+		{name: "reload", level: bpf.V2, code: "*(u64 *)(r10 - 16) = r1\nr2 = *(u64 *)(r10 - 16)\nr2 += 1",
+			needs: needs{2: all64}, slots: 2},
+		{name: "dead store", level: bpf.V2, code: "*(u64 *)(r10 - 16) = r1", slots: 0},
+	}
+}
+
+func checkFound(t *testing.T, p passes.Proposer, tt findTest) {
+	w := window(t, tt.level, tt.code, tt.facts, tt.needs)
+	for _, off := range tt.stack {
+		w.Needs.Stack.Add(off, 1)
+	}
+	begin := time.Now()
+	found, ok, asked := search(t, p, w)
+	t.Logf("%v, asked %d", time.Since(begin), len(asked))
+	switch {
+	case !ok:
+		t.Fatalf("found nothing; asked about %d", len(asked))
+	case costOf(found) != cost{tt.slots, tt.access}:
+		t.Errorf("found\n%scosting %+v, want %d slots, %d accesses", bpf.Format(found), costOf(found), tt.slots, tt.access)
+	case tt.want != "" && bpf.Format(found) != tt.want:
+		t.Errorf("found\n%swant\n%s", bpf.Format(found), tt.want)
+	}
+}
+
+func TestEnumerateFinds(t *testing.T) {
+	for _, tt := range findTests() {
+		t.Run(tt.name, func(t *testing.T) { checkFound(t, Enumerate(EnumerateOptions{}), tt) })
+	}
+}
