@@ -237,13 +237,18 @@ func sameSpill(w *windows.Window, m *memory, s store, old, neu *machine) error {
 	return nil
 }
 
-// prove asks Z3 for a state in which an equation fails.
-func (c *Checker) prove(ctx context.Context, w *windows.Window, ob *obligation) Verdict {
+// fresh is the solver, made anew when it has answered enough.
+func (c *Checker) fresh() *solver {
 	if c.solver == nil || c.queries >= renewAfter {
 		c.solver, c.queries = newSolver(c.resources), 0
 	}
 	c.queries++
-	s := c.solver
+	return c.solver
+}
+
+// prove asks Z3 for a state in which an equation fails.
+func (c *Checker) prove(ctx context.Context, w *windows.Window, ob *obligation) Verdict {
+	s := c.fresh()
 	s.begin()
 	defer s.end()
 

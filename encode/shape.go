@@ -1,0 +1,170 @@
+package encode
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/bpf/semantics"
+)
+
+// SameShape checks that two functions run the same instructions in the same
+// order on every path, whatever their blocks are called and however they are
+// laid out: it walks both from the entry, over unconditional jumps, and wants
+// the same instruction on both sides each time. Where one side jumps on the
+// inverse condition, Z3 has to prove that it is the inverse for all operands.
+// It answers nil where the functions are the same, and else where they part.
+func (c *Checker) SameShape(ctx context.Context, old, new *bpf.Function) error {
+	s := &shapes{ctx: ctx, checker: c, sides: [2]side{newSide(old), newSide(new)}, seen: map[[2]place]bool{}}
+	s.push(place{}, place{})
+	for len(s.work) > 0 {
+		pair := s.work[len(s.work)-1]
+		s.work = s.work[:len(s.work)-1]
+		if err := s.walk(pair[0], pair[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place is an instruction of a function: block index, index in the block.
+type place struct{ block, at int }
+
+// side is a function with its labels resolved.
+type side struct {
+	fn     *bpf.Function
+	labels map[bpf.Label]int
+}
+
+func newSide(fn *bpf.Function) side {
+	s := side{fn: fn, labels: map[bpf.Label]int{}}
+	for i, b := range fn.Blocks {
+		s.labels[b.Label] = i
+	}
+	return s
+}
+
+// next finds the first instruction from p on that is no unconditional jump.
+func (s side) next(p place) (place, bpf.Instruction, error) {
+	for range 2 * (len(s.fn.Blocks) + 1) {
+		if p.block >= len(s.fn.Blocks) {
+			return p, bpf.Instruction{}, fmt.Errorf("control runs off the end of %s", s.fn.Name)
+		}
+		code := s.fn.Blocks[p.block].Code
+		switch {
+		case p.at >= len(code):
+			p = place{p.block + 1, 0}
+		case code[p.at].IsGoto():
+			to, ok := s.labels[code[p.at].Target]
+			if !ok {
+				return p, bpf.Instruction{}, fmt.Errorf("no block has label %d", code[p.at].Target)
+			}
+			p = place{to, 0}
+		default:
+			return p, code[p.at], nil
+		}
+	}
+	return p, bpf.Instruction{}, fmt.Errorf("an endless chain of jumps")
+}
+
+// shapes is a walk over pairs of places that have to do the same.
+type shapes struct {
+	ctx     context.Context
+	checker *Checker
+	sides   [2]side
+	seen    map[[2]place]bool
+	work    [][2]place
+}
+
+func (s *shapes) push(a, b place) { s.work = append(s.work, [2]place{a, b}) }
+
+// walk follows both sides until they jump, exit or come to a known pair.
+func (s *shapes) walk(a, b place) error {
+	for {
+		var x, y bpf.Instruction
+		var err error
+		if a, x, err = s.sides[0].next(a); err != nil {
+			return err
+		}
+		if b, y, err = s.sides[1].next(b); err != nil {
+			return err
+		}
+		if s.seen[[2]place{a, b}] {
+			return nil
+		}
+		s.seen[[2]place{a, b}] = true
+		if x.IsJump() || y.IsJump() {
+			return s.fork(a, x, b, y)
+		}
+		if !bpf.SameCode(x, y) {
+			return fmt.Errorf("%v became %v", x, y)
+		}
+		if x.IsExit() {
+			return nil
+		}
+		a.at, b.at = a.at+1, b.at+1
+	}
+}
+
+// fork goes both ways from a pair of conditional jumps.
+func (s *shapes) fork(a place, x bpf.Instruction, b place, y bpf.Instruction) error {
+	ta, oka := s.sides[0].labels[x.Target]
+	tb, okb := s.sides[1].labels[y.Target]
+	if !oka || !okb {
+		return fmt.Errorf("%v or %v leads nowhere", x, y)
+	}
+	takenA, elseA := place{ta, 0}, place{a.block, a.at + 1}
+	takenB, elseB := place{tb, 0}, place{b.block, b.at + 1}
+	same, other := x, y
+	same.Target, other.Target = 0, 0
+	if !bpf.SameCode(same, other) {
+		if err := s.checker.inverse(s.ctx, x, y); err != nil {
+			return err
+		}
+		takenB, elseB = elseB, takenB
+	}
+	s.push(takenA, takenB)
+	s.push(elseA, elseB)
+	return nil
+}
+
+// inverse proves that of two conditional jumps exactly one is taken, whatever
+// their operands are.
+func (c *Checker) inverse(ctx context.Context, x, y bpf.Instruction) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.solver = nil
+			err = fmt.Errorf("%v became %v: internal error: %v", x, y, r)
+		}
+	}()
+	if !x.IsCondJump() || !y.IsCondJump() || x.Ref != y.Ref || x.Dst != y.Dst || x.UsesSrc() != y.UsesSrc() || x.UsesSrc() && x.Src != y.Src {
+		return fmt.Errorf("%v became %v", x, y)
+	}
+	g := newGraph()
+	d := terms{g}
+	dst := value{node: g.variable("dst", 64), kind: flow.KindAny}
+	operand := func(in bpf.Instruction) value {
+		if in.UsesSrc() && in.Src == in.Dst {
+			return dst
+		}
+		if in.UsesSrc() || in.Ref != 0 {
+			return value{node: g.variable("src", 64), kind: flow.KindAny}
+		}
+		return d.Const(uint64(in.Imm), 64)
+	}
+	a := semantics.Taken[value](d, x, dst, operand(x))
+	b := semantics.Taken[value](d, y, dst, operand(y))
+	s := c.fresh()
+	s.begin()
+	defer s.end()
+	s.assert(s.bv(a.node).Eq(s.bv(b.node)))
+	sat, err := s.check(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%v became %v: %w", x, y, err)
+	case sat:
+		return fmt.Errorf("%v became %v, which is not its inverse", x, y)
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package jumps_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/passes/jumps"
+)
+
+func parse(t *testing.T, src string) *bpf.Function {
+	t.Helper()
+	// The cases have labels in front of instructions, to be short.
+	blocks, err := bpf.Parse(strings.ReplaceAll(src, ": ", ":\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bpf.Function{Name: "f", Blocks: blocks}
+}
+
+func format(fn *bpf.Function) string {
+	var lines []string
+	for _, b := range fn.Blocks {
+		for _, line := range strings.Split(strings.TrimSpace(bpf.Format(b.Code)), "\n") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+func TestSimplify(t *testing.T) {
+	for _, tt := range []struct {
+		name, src string
+		level     bpf.Level
+		slots     int
+		contains  string
+	}{
+		{"invert", "if r1 == 5 goto L2\nL1: goto L3\nL2: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V1, 5, "if r1 != 5"},
+		{"invert needs v2", "if r1 > 5 goto L2\nL1: goto L3\nL2: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V2, 5, "if r1 <= 5"},
+		{"no inverse at v1, the block moves", "if r1 > 5 goto L2\nL1: goto L3\nL2: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V1, 5, "if r1 > 5"},
+		{"jset has no inverse, the block moves", "if r1 & 5 goto L2\nL1: goto L3\nL2: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V4, 5, "if r1 & 5"},
+		{"thread", "if r1 == 5 goto L2\nr0 = 3\nexit\nL2: goto L3\nL9: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V1, 5, ""},
+		{"unreachable", "r0 = 1\nexit\nL1: r0 = 2\nexit", bpf.V1, 2, ""},
+		{"goto next", "r0 = 1\ngoto L1\nL1: exit", bpf.V1, 2, ""},
+		{"equal tails", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nexit\nL2: r3 = 4\nr0 = 1\nr2 = 2\nexit", bpf.V1, 7, ""},
+		{"short equal tails stay", "if r1 == 5 goto L2\nr3 = 3\nexit\nL2: r3 = 4\nexit", bpf.V1, 5, ""},
+		{"move", "if r1 == 5 goto L2\nr0 = 3\ngoto L4\nL2: r0 = 7\nexit\nL4: r0 += 1\nexit", bpf.V1, 6, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fn := parse(t, tt.src)
+			out := jumps.Simplify(fn, tt.level)
+			if out.Slots() != tt.slots || !strings.Contains(format(out), tt.contains) {
+				t.Errorf("got %d slots: %s", out.Slots(), format(out))
+			}
+			if err := encode.New(encode.Options{}).SameShape(context.Background(), fn, out); err != nil {
+				t.Errorf("the checker does not agree: %v", err)
+			}
+		})
+	}
+}
+
+// TestSameShapeRefuses plants one wrong jump, condition or instruction at a
+// time into simplified functions.
+func TestSameShapeRefuses(t *testing.T) {
+	src := `if r1 == 5 goto L2
+r0 = 3
+goto L4
+L2: r0 = 7
+if r2 s> 4 goto L5
+r0 = 9
+exit
+L5: r0 = 8
+if w3 & 12 goto L4
+r0 += r1
+L4: r0 += 1
+exit`
+	fn := parse(t, src)
+	checker := encode.New(encode.Options{})
+	for name, plant := range map[string]func(*bpf.Function){
+		"other target":     func(f *bpf.Function) { f.Blocks[0].Code[0].Target = f.Blocks[3].Label },
+		"other condition":  func(f *bpf.Function) { f.Blocks[0].Code[0].Op ^= 0x40 },
+		"inverse, no swap": func(f *bpf.Function) { f.Blocks[0].Code[0].Op = bpf.ClassJMP | bpf.OpJNE },
+		"almost inverse":   func(f *bpf.Function) { f.Blocks[2].Code[1].Op = bpf.ClassJMP | bpf.OpJSLT },
+		"instruction lost": func(f *bpf.Function) { f.Blocks[1].Code = f.Blocks[1].Code[1:] },
+		"instruction added": func(f *bpf.Function) {
+			f.Blocks[3].Code = append([]bpf.Instruction{{Op: bpf.ClassALU64 | bpf.OpMov}}, f.Blocks[3].Code...)
+		},
+		"blocks swapped": func(f *bpf.Function) { f.Blocks[3], f.Blocks[4] = f.Blocks[4], f.Blocks[3] },
+		"endless": func(f *bpf.Function) {
+			f.Blocks[1].Code[1].Target = f.Blocks[1].Label
+			f.Blocks[1].Code = f.Blocks[1].Code[1:]
+		},
+		"jump to nowhere": func(f *bpf.Function) { f.Blocks[0].Code[0].Target = 99 },
+		"other immediate": func(f *bpf.Function) { f.Blocks[2].Code[1].Imm++ },
+	} {
+		bad := fn.Clone()
+		plant(bad)
+		if err := checker.SameShape(context.Background(), fn, bad); err == nil {
+			t.Errorf("%s: not refused: %s", name, format(bad))
+		}
+	}
+	if err := checker.SameShape(context.Background(), fn, fn.Clone()); err != nil {
+		t.Errorf("refuses the same function: %v", err)
+	}
+}
+
+// TestSimplifyRandom runs the pass over random control flow.
+func TestSimplifyRandom(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	checker := encode.New(encode.Options{})
+	smaller := 0
+	for range 300 {
+		fn := random(rng)
+		out := jumps.Simplify(fn, bpf.V1+bpf.Level(rng.IntN(4)))
+		if err := checker.SameShape(context.Background(), fn, out); err != nil {
+			t.Fatalf("%v\n%s\nbecame\n%s", err, format(fn), format(out))
+		}
+		if out.Slots() > fn.Slots() {
+			t.Fatalf("grew\n%s\nbecame\n%s", format(fn), format(out))
+		}
+		if out.Slots() < fn.Slots() {
+			smaller++
+		}
+	}
+	if smaller < 100 {
+		t.Errorf("only %d of 300 functions got smaller", smaller)
+	}
+}
+
+func random(rng *rand.Rand) *bpf.Function {
+	n := 2 + rng.IntN(10)
+	fn := &bpf.Function{Name: "random"}
+	ops := []bpf.Op{bpf.OpJEq, bpf.OpJNE, bpf.OpJGT, bpf.OpJSet, bpf.OpJSLE}
+	for i := range n {
+		b := &bpf.Block{Label: bpf.Label(i + 1)}
+		for range rng.IntN(3) {
+			b.Code = append(b.Code, bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpAdd, Dst: bpf.Register(rng.IntN(2)), Imm: int64(rng.IntN(2))})
+		}
+		target := bpf.Label(1 + rng.IntN(n))
+		switch r := rng.IntN(4); {
+		case i == n-1 || r == 0:
+			b.Code = append(b.Code, bpf.Instruction{Op: bpf.ClassJMP | bpf.OpExit})
+		case r == 1 && int(target) > i+1: // backwards might be endless
+			b.Code = append(b.Code, bpf.Instruction{Op: bpf.ClassJMP | bpf.OpJA, Target: target})
+		case r == 2:
+			b.Code = append(b.Code, bpf.Instruction{Op: bpf.ClassJMP | ops[rng.IntN(len(ops))], Target: target, Imm: 3})
+		}
+		fn.Blocks = append(fn.Blocks, b)
+	}
+	return fn
+}
