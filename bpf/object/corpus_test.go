@@ -2,11 +2,13 @@ package object
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,13 +16,13 @@ import (
 
 // object is a test object.
 type object struct {
-	name  string
-	data  []byte
-	clang bool // compiled here, by clang-22
+	name string
+	data []byte
+	job  job // how it was compiled; zero where it was not
 }
 
 // job is a call of the compiler.
-type job struct{ name, source, opt, level, target, debug string }
+type job struct{ source, opt, level, target, debug string }
 
 func jobs(sources []string) []job {
 	var out []job
@@ -29,9 +31,7 @@ func jobs(sources []string) []job {
 			for _, level := range []string{"v1", "v2", "v3", "v4"} {
 				for _, target := range []string{"bpfel", "bpfeb"} {
 					for _, debug := range []string{"", "-g"} {
-						base := strings.TrimSuffix(filepath.Base(src), ".c")
-						name := base + opt + "-" + level + "-" + target + debug
-						out = append(out, job{name, src, opt, level, target, debug})
+						out = append(out, job{src, opt, level, target, debug})
 					}
 				}
 			}
@@ -40,14 +40,24 @@ func jobs(sources []string) []job {
 	return out
 }
 
+func (j job) name() string {
+	base := strings.TrimSuffix(filepath.Base(j.source), ".c")
+	return base + j.opt + "-" + j.level + "-" + j.target + j.debug
+}
+
 // needsDebug are sources that don't compile without -g, for CO-RE.
 func needsDebug(source string) bool {
 	b, err := os.ReadFile(source)
 	return err == nil && (bytes.Contains(b, []byte("bpf_core_read.h")) || bytes.Contains(b, []byte("preserve_access_index")))
 }
 
-func (j job) run(dir string) (object, error) {
-	out := filepath.Join(dir, j.name+".o")
+func (j job) run() (object, error) {
+	dir, err := os.MkdirTemp("", "k2cc-object")
+	if err != nil {
+		return object{}, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "object.o")
 	args := []string{"-target", j.target, "-mcpu=" + j.level, j.opt, "-I/usr/include/" + multiarch(), "-c", j.source, "-o", out}
 	if j.debug != "" {
 		args = append(args, j.debug)
@@ -56,7 +66,7 @@ func (j job) run(dir string) (object, error) {
 		return object{}, fmt.Errorf("clang-22 %s: %w\n%s", strings.Join(args, " "), err, msg)
 	}
 	data, err := os.ReadFile(out)
-	return object{j.name, data, true}, err
+	return object{j.name(), data, j}, err
 }
 
 func multiarch() string {
@@ -66,13 +76,27 @@ func multiarch() string {
 	return "x86_64-linux-gnu"
 }
 
-// compileAll runs the jobs on all cores.
-func compileAll(jobs []job) ([]object, error) {
-	dir, err := os.MkdirTemp("", "k2cc-object")
-	if err != nil {
-		return nil, err
+// compiler compiles each job once.
+type compiler struct {
+	mu    sync.Mutex
+	cache map[job]func() (object, error)
+}
+
+var corpus = compiler{cache: map[job]func() (object, error){}}
+
+func (c *compiler) compile(j job) (object, error) {
+	c.mu.Lock()
+	once, ok := c.cache[j]
+	if !ok {
+		once = sync.OnceValues(j.run)
+		c.cache[j] = once
 	}
-	defer os.RemoveAll(dir)
+	c.mu.Unlock()
+	return once()
+}
+
+// all runs the jobs on all cores.
+func (c *compiler) all(jobs []job) ([]object, error) {
 	out := make([]object, len(jobs))
 	errs := make([]error, len(jobs))
 	var wg sync.WaitGroup
@@ -80,7 +104,7 @@ func compileAll(jobs []job) ([]object, error) {
 	for range runtime.NumCPU() {
 		wg.Go(func() {
 			for i := range next {
-				out[i], errs[i] = jobs[i].run(dir)
+				out[i], errs[i] = c.compile(jobs[i])
 			}
 		})
 	}
@@ -89,15 +113,11 @@ func compileAll(jobs []job) ([]object, error) {
 	}
 	close(next)
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
-var compileCorpus = sync.OnceValues(func() ([]object, error) {
+// sources are the jobs for the test sources and the project's examples.
+func sources() ([]job, error) {
 	own, err := filepath.Glob("testdata/*.c")
 	if err != nil {
 		return nil, err
@@ -106,45 +126,39 @@ var compileCorpus = sync.OnceValues(func() ([]object, error) {
 	if err != nil {
 		return nil, err
 	}
-	var todo []job
-	for _, j := range jobs(own) {
+	var out []job
+	for _, j := range jobs(append(own, examples...)) {
 		if j.debug != "" || !needsDebug(j.source) {
-			todo = append(todo, j)
+			out = append(out, j)
 		}
 	}
-	for _, j := range jobs(examples) {
-		if j.debug != "" {
-			todo = append(todo, j)
-		}
-	}
-	return compileAll(todo)
-})
+	return out, nil
+}
 
-// compiled are the test sources and the examples, compiled in all ways.
-func compiled(tb testing.TB) []object {
+// compiled are the jobs that keep selects, compiled.
+func compiled(tb testing.TB, keep func(job) bool) []object {
 	tb.Helper()
 	if _, err := exec.LookPath("clang-22"); err != nil {
 		tb.Skip("clang-22 is not installed: no objects to test with")
 	}
-	out, err := compileCorpus()
+	all, err := sources()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	all = slices.DeleteFunc(all, func(j job) bool { return !keep(j) })
+	if len(all) == 0 {
+		tb.Fatal("no sources to compile")
+	}
+	out, err := corpus.all(all)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return out
 }
 
-// some are the compiled objects at one optimisation level each: enough where
-// what is tested does not depend on it.
-func some(tb testing.TB) []object {
-	tb.Helper()
-	var out []object
-	for _, o := range compiled(tb) {
-		if strings.Contains(o.name, "-O2-") {
-			out = append(out, o)
-		}
-	}
-	return out
-}
+// some keeps one optimisation level: enough where what is tested does not
+// depend on it.
+func some(j job) bool { return j.opt == "-O2" }
 
 // shipped are the objects inside cilium/ebpf's module.
 func shipped(tb testing.TB) []object {

@@ -73,6 +73,8 @@ func mapOf(v *btf.Var) *bpf.Map {
 			m.KeySize = arrayLength(member.Type)
 		case "value_size":
 			m.ValueSize = arrayLength(member.Type)
+		case "values": // maps or programs, which a map holds by number
+			m.ValueSize = 4
 		case "key":
 			m.KeySize = pointedSize(member.Type)
 		case "value":

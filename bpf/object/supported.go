@@ -17,6 +17,9 @@ func (im *image) supported() error {
 	}
 	for i, s := range im.sections {
 		if i == 0 {
+			if s.Section64 != (elf.Section64{}) {
+				return errors.New("section header 0 is in use")
+			}
 			continue
 		}
 		if err := im.sectionSupported(s); err != nil {

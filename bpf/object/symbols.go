@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/k2cc/k2cc/bpf"
-	"github.com/k2cc/k2cc/bpf/semantics"
 )
 
 // record is what the writer emits for a symbol of a function, in the form that
@@ -123,9 +122,6 @@ func (b *builder) build() error {
 	bound := 0
 	for i := range code {
 		in := &code[i]
-		if err := semantics.Valid(in.Instruction); err != nil {
-			return err
-		}
 		if in.IsCall() && in.Op&bpf.SourceX != 0 {
 			return errors.New("call to an address in a register")
 		}
@@ -134,6 +130,9 @@ func (b *builder) build() error {
 		refs := p.section.refsIn(off, off+1)
 		bound += len(refs)
 		if err := b.bind(in, &p.at[i], refs, cores[i]); err != nil {
+			return fmt.Errorf("instruction %d: %w", i, err)
+		}
+		if err := in.Valid(); err != nil {
 			return fmt.Errorf("instruction %d: %w", i, err)
 		}
 	}

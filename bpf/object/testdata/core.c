@@ -12,8 +12,6 @@ struct task_struct {
 
 enum cgroup_subsys_id { cpu_cgrp_id = 1, dummy_id = 7 };
 
-struct task_struct *bpf_task_acquire(struct task_struct *p) __ksym;
-void bpf_task_release(struct task_struct *p) __ksym;
 void bpf_rcu_read_lock(void) __ksym __weak;
 void bpf_rcu_read_unlock(void) __ksym __weak;
 extern const void schedule __ksym __weak;
@@ -64,17 +62,6 @@ int locked(void *ctx)
 		bpf_rcu_read_unlock();
 	}
 	return 0;
-}
-
-SEC("tp_btf/task_newtask")
-int on_new(unsigned long long *ctx)
-{
-	struct task_struct *t = (void *)ctx[0], *a;
-
-	a = bpf_task_acquire(t);
-	if (a)
-		bpf_task_release(a);
-	return t->pid + t->tgid;
 }
 
 char _license[] SEC("license") = "GPL";
