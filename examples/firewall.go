@@ -9,7 +9,7 @@ func xdpFirewall() Example {
 	m.src4 = append(append(blocked4(), clients4...), addr4{127, 0, 0, 1}, addr4{224, 0, 0, 9})
 	m.src6 = append(append(blocked6(), clients6...), addr6{15: 1}, addr6{0xff, 2, 15: 1})
 	m.vlan, m.qinq = 30, 30
-	m.options = 12
+	m.options, m.fragment, m.mangled = 12, 8, 15
 	m.icmp = 16
 	return Example{
 		Name: "xdp_firewall",
@@ -74,11 +74,11 @@ func fillFirewall(f *filler) {
 		id++
 	}
 	fillBlocklist(f)
-	const allow, drop, icmpTypes = 1, 2, 1<<0 | 1<<3 | 1<<8 | 1<<11
+	const allow, icmpTypes = 1, 1<<0 | 1<<3 | 1<<8 | 1<<11
 	f.put("config", uint32(0), struct {
 		Default, DropFragments, DropOptions, AllowICMP byte
 		ICMPTypes                                      uint32
-	}{allow, 1, 0, 1, icmpTypes})
+	}{allow, 1, 1, 1, icmpTypes})
 }
 
 func fillBlocklist(f *filler) {

@@ -130,6 +130,9 @@ func (t *traffic) ethernet(m *mix, f flow, packet []byte, proto uint16) []byte {
 		tpid := uint16(ethVLAN)
 		if t.chance(m.qinq) {
 			b = be.AppendUint16(b, ethQinQ)
+			if t.chance(10) {
+				tpid = ethQinQ
+			}
 			b = be.AppendUint16(b, pick(t, m.vids)|uint16(t.r.IntN(8))<<13)
 		}
 		b = be.AppendUint16(b, tpid)
@@ -205,24 +208,7 @@ func (t *traffic) ipv4(m *mix, f flow, proto byte, body []byte) []byte {
 }
 
 func (t *traffic) ipv6(m *mix, f flow, proto byte, body []byte) []byte {
-	var ext []byte
-	next := proto
-	if t.chance(m.options) {
-		for range 1 + t.r.IntN(4) {
-			header := t.bytes(8 * (1 + t.r.IntN(2)))
-			header[0], header[1] = next, byte(len(header)/8-1)
-			next = pick(t, []byte{protoHopOpts, protoRouting, protoDstOpts})
-			ext = slices.Concat(header, ext)
-		}
-	}
-	if t.chance(m.fragment) {
-		header := []byte{next, 0, 0, 1, 0, 0, 0, t.byte()}
-		if t.chance(50) {
-			be.PutUint16(header[2:], uint16(t.r.IntN(200)<<3))
-		}
-		next = protoFragment
-		ext = slices.Concat(header, ext)
-	}
+	next, ext := t.extensions(m, proto)
 	b := make([]byte, 8, 40+len(ext)+len(body))
 	be.PutUint32(b, 6<<28|uint32(pick(t, dscps))<<22|t.r.Uint32()&0xfffff)
 	be.PutUint16(b[4:], uint16(len(ext)+len(body)))
@@ -232,6 +218,39 @@ func (t *traffic) ipv6(m *mix, f flow, proto byte, body []byte) []byte {
 	b = append(b, f.dst6[:]...)
 	b = append(b, ext...)
 	return append(b, body...)
+}
+
+// extensions are headers between IPv6 and the protocol, and what the first of
+// them is. A fragment header may be anywhere among them.
+func (t *traffic) extensions(m *mix, proto byte) (next byte, ext []byte) {
+	n := 0
+	if t.chance(m.options) {
+		n = 1 + t.r.IntN(6)
+	}
+	fragment := -1
+	if t.chance(m.fragment) || n > 0 && t.chance(40) {
+		n++
+		fragment = t.r.IntN(n)
+	}
+	next = proto
+	for i := range n {
+		header := t.bytes(8 * (1 + t.r.IntN(2)))
+		if i == fragment {
+			header = []byte{0, 0, 0, 1, 0, 0, 0, t.byte()}
+			if t.chance(50) {
+				be.PutUint16(header[2:], uint16(t.r.IntN(200)<<3))
+			}
+		} else {
+			header[1] = byte(len(header)/8 - 1)
+		}
+		header[0] = next
+		next = pick(t, []byte{protoHopOpts, protoRouting, protoDstOpts})
+		if i == fragment {
+			next = protoFragment
+		}
+		ext = slices.Concat(header, ext)
+	}
+	return next, ext
 }
 
 // checksum is the Internet checksum of b (RFC 1071), whose length is even.
@@ -250,11 +269,13 @@ func checksum(b []byte) uint16 {
 // an Ethernet header and a byte at least: BPF_PROG_TEST_RUN asks for them.
 func (t *traffic) mangle(b []byte) []byte {
 	const ethLen = 14
-	switch t.r.IntN(6) {
+	switch t.r.IntN(9) {
 	case 0:
 		return b[:ethLen+1+t.r.IntN(len(b)-ethLen)]
-	case 1: // cut inside the headers
+	case 1, 6, 7: // cut inside the headers
 		return b[:ethLen+1+t.r.IntN(min(64, len(b)-ethLen))]
+	case 8: // cut inside those of a tunnel
+		return b[:ethLen+1+t.r.IntN(min(130, len(b)-ethLen))]
 	case 2: // one bit in the headers
 		b[t.r.IntN(min(80, len(b)))] ^= 1 << t.r.IntN(8)
 	case 3: // several bytes anywhere

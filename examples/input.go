@@ -15,19 +15,22 @@ type Input struct {
 
 	// Context is the context as the program sees it (struct __sk_buff,
 	// struct bpf_sock_addr, a tracepoint's arguments); nil: all zero. Pointers
-	// to packet data are not in it. Aligned words that hold CurrentTask or
-	// UserPath stand for addresses.
+	// to packet data are not in it. Aligned words that hold CurrentTask and its
+	// kin stand for addresses.
 	Context []byte
 
 	Now    uint64 // what every clock helper says, in ns
 	Random uint32 // what bpf_get_prandom_u32 says
-	Cookie uint64 // of the socket and of its network namespace
+	Cookie uint64 // of the socket, of its network namespace, and of the process's name
 }
 
 // Addresses that a Context may hold and that a runner has to put there.
 const (
 	// CurrentTask stands for the struct task_struct of the running thread.
 	CurrentTask = 0xffff_dead_0000_0001
+
+	// IdleKernelThread stands for that of a kernel thread that sleeps.
+	IdleKernelThread = 0xffff_dead_0000_0003
 
 	// UserPath stands for a path in user memory, ended by a zero byte.
 	UserPath = 0xffff_dead_0000_0002

@@ -5,7 +5,7 @@ import "github.com/cilium/ebpf"
 // tcParser is the tc classifier: half of its traffic comes through tunnels.
 func tcParser() Example {
 	m := someMix()
-	m.vlan, m.qinq, m.mpls, m.tunnel = 40, 40, 10, 50
+	m.vlan, m.qinq, m.mpls, m.tunnel, m.mangled = 40, 40, 15, 50, 25
 	return Example{
 		Name: "tc_parser",
 		Programs: []Program{

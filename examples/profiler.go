@@ -28,6 +28,8 @@ func profilerInput(t *traffic, program string) Input {
 			return 0
 		case 1:
 			return 0xffff_0000_0000_0000 | t.r.Uint64()>>20 // no address that there is
+		case 2, 3:
+			return IdleKernelThread
 		default:
 			return CurrentTask
 		}

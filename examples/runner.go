@@ -32,12 +32,13 @@ type Output struct {
 }
 
 // KernelRunner runs an object's programs in the kernel, through
-// BPF_PROG_TEST_RUN. Its clock and random numbers are the inputs'.
+// BPF_PROG_TEST_RUN. Its clock and random numbers are the inputs'. While it runs
+// tracepoints, the process has names that the inputs ask for.
 type KernelRunner struct {
 	coll  *ebpf.Collection
 	rings map[string]*ringbuf.Reader
 	path  []byte // what UserPath stands for
-	task  uint64 // what CurrentTask stands for; zero: not asked yet
+	tasks *tasks // nil before the first raw tracepoint
 }
 
 // NewKernelRunner loads the example's object and fills its maps with the
@@ -131,6 +132,9 @@ func (k *KernelRunner) Close() {
 	for _, r := range k.rings {
 		r.Close()
 	}
+	if k.tasks != nil {
+		k.tasks.close()
+	}
 	k.coll.Close()
 }
 
@@ -149,9 +153,9 @@ func (k *KernelRunner) Run(p Program, in Input) (Output, error) {
 	opts := ebpf.RunOptions{Data: in.Data}
 	switch p.RunAs {
 	case ebpf.RawTracepoint:
-		args, err := k.addresses(in.Context)
+		args, err := k.task(in)
 		if err != nil {
-			return Output{}, err
+			return Output{}, fmt.Errorf("run %s: %w", p.Name, err)
 		}
 		opts.Context = args
 	case ebpf.SchedCLS, ebpf.SocketFilter:
@@ -173,25 +177,28 @@ func (k *KernelRunner) Run(p Program, in Input) (Output, error) {
 	return out, nil
 }
 
-// addresses puts the addresses of this process into a raw tracepoint's
-// arguments, of which the kernel takes twelve.
-func (k *KernelRunner) addresses(context []byte) ([]byte, error) {
+// task prepares the run of a raw tracepoint: it names the process, and returns
+// the arguments, of which the kernel takes twelve, with this process's addresses.
+func (k *KernelRunner) task(in Input) ([]byte, error) {
+	if k.tasks == nil {
+		var err error
+		if k.tasks, err = findTasks(); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.tasks.rename(fmt.Sprintf("worker-%d", in.Cookie)); err != nil {
+		return nil, err
+	}
 	const most = 12 * 8
-	args := bytes.Clone(context[:min(len(context), most)])
+	args := bytes.Clone(in.Context[:min(len(in.Context), most)])
+	known := map[uint64]uint64{
+		CurrentTask:      k.tasks.current,
+		IdleKernelThread: k.tasks.idle,
+		UserPath:         uint64(uintptr(unsafe.Pointer(&k.path[0]))),
+	}
 	for i := 0; i+8 <= len(args); i += 8 {
-		switch binary.NativeEndian.Uint64(args[i:]) {
-		case UserPath:
-			address := uintptr(unsafe.Pointer(&k.path[0]))
-			binary.NativeEndian.PutUint64(args[i:], uint64(address))
-		case CurrentTask:
-			if k.task == 0 {
-				task, err := currentTask()
-				if err != nil {
-					return nil, err
-				}
-				k.task = task
-			}
-			binary.NativeEndian.PutUint64(args[i:], k.task)
+		if address, ok := known[binary.NativeEndian.Uint64(args[i:])]; ok {
+			binary.NativeEndian.PutUint64(args[i:], address)
 		}
 	}
 	return args, nil

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/ringbuf"
 )
 
@@ -66,37 +65,4 @@ func records(r *ringbuf.Reader) (map[string][]byte, error) {
 		}
 		all[fmt.Sprintf("%08d", len(all))] = bytes.Clone(rec.RawSample)
 	}
-}
-
-// currentTask asks the kernel for the address of the running thread's struct
-// task_struct.
-func currentTask() (uint64, error) {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
-	if err != nil {
-		return 0, fmt.Errorf("find the current task: %w", err)
-	}
-	defer m.Close()
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type:    ebpf.RawTracepoint,
-		License: "GPL",
-		Instructions: asm.Instructions{
-			asm.FnGetCurrentTask.Call(),
-			asm.LoadMapValue(asm.R1, m.FD(), 0),
-			asm.StoreMem(asm.R1, 0, asm.R0, asm.DWord),
-			asm.Mov.Imm(asm.R0, 0),
-			asm.Return(),
-		},
-	})
-	if err != nil {
-		return 0, fmt.Errorf("find the current task: %w", err)
-	}
-	defer p.Close()
-	if _, err := p.Run(&ebpf.RunOptions{}); err != nil {
-		return 0, fmt.Errorf("find the current task: %w", err)
-	}
-	var task uint64
-	if err := m.Lookup(uint32(0), &task); err != nil {
-		return 0, fmt.Errorf("find the current task: %w", err)
-	}
-	return task, nil
 }

@@ -85,7 +85,7 @@ func (t *traffic) payload(f flow) []byte {
 	if f.dport == 53 {
 		return t.dns()
 	}
-	switch t.r.IntN(6) {
+	switch t.r.IntN(7) {
 	case 0:
 		return append([]byte("GET /index.html HTTP/1.1\r\nHost: "), pick(t, hosts)...)
 	case 1:
@@ -96,6 +96,10 @@ func (t *traffic) payload(f flow) []byte {
 		return append([]byte("POST /"), t.bytes(t.r.IntN(300))...)
 	case 4:
 		return t.bytes(t.r.IntN(1200))
+	case 5: // an answer, or almost one
+		b := []byte(pick(t, []string{"HTTP/1.1 200 OK\r\n", "SSH-1.5-x\n", "POST", "HTTP"}))
+		b[t.r.IntN(len(b))] = t.byte()
+		return b
 	default:
 		return t.bytes(t.r.IntN(16))
 	}

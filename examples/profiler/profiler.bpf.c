@@ -281,8 +281,7 @@ static __always_inline struct proc_stats *proc_of(struct task_struct *t)
 	if (target_tgid && key.tgid != target_tgid)
 		return 0;
 	key.uts_ns = BPF_CORE_READ(t, nsproxy, uts_ns, ns.inum);
-	if (bpf_probe_read_kernel_str(key.comm, sizeof(key.comm),
-				      BPF_CORE_READ(t, group_leader, comm)) < 0) {
+	if (BPF_CORE_READ_STR_INTO(&key.comm, t, group_leader, comm) < 0) {
 		count(EVENT_ERROR);
 		return 0;
 	}
