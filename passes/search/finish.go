@@ -55,6 +55,9 @@ func (e *enumerator) finishRegister(dst bpf.Register, left int) {
 			}
 		}
 	}
+	if e.swap {
+		e.swaps(dst, try)
+	}
 	if left > 1 {
 		try(bpf.Instruction{Op: bpf.LoadImm64, Dst: dst, Imm: int64(e.lanes[0].goal.regs[dst])})
 	}
@@ -168,12 +171,13 @@ func (e *enumerator) finishMemory() {
 	}
 }
 
+var jumpOps = [...]bpf.Op{bpf.OpJEq, bpf.OpJNE, bpf.OpJSet, bpf.OpJGT, bpf.OpJGE, bpf.OpJLT, bpf.OpJLE,
+	bpf.OpJSGT, bpf.OpJSGE, bpf.OpJSLT, bpf.OpJSLE}
+
 // jumps looks for a condition that is right.
 func (e *enumerator) jumps() {
-	ops := [...]bpf.Op{bpf.OpJEq, bpf.OpJNE, bpf.OpJSet, bpf.OpJGT, bpf.OpJGE, bpf.OpJLT, bpf.OpJLE,
-		bpf.OpJSGT, bpf.OpJSGE, bpf.OpJSLT, bpf.OpJSLE}
 	for _, class := range [...]bpf.Op{bpf.ClassJMP, bpf.ClassJMP32} {
-		for _, op := range ops {
+		for _, op := range jumpOps {
 			for _, dst := range e.readable {
 				in := bpf.Instruction{Op: class | op, Dst: dst, Target: e.jump.Target}
 				if in.Level() <= e.w.Level {

@@ -207,8 +207,8 @@ func (e *enumerator) storesTo(base bpf.Register, off int16, s span, yield func(b
 }
 
 // constant is the immediate whose store leaves the right bytes in a span.
-func (e *enumerator) constant(s span) (int64, bool) {
-	l := e.lanes[0]
+func (p *problem) constant(s span) (int64, bool) {
+	l := p.lanes[0]
 	need := uint64(math.MaxUint64) >> (64 - 8*s.size)
 	return fitImm(getBytes(l.goal.mem[s.at:s.at+s.size], l.big), need)
 }

@@ -57,13 +57,13 @@ type problem struct {
 	make  *builder
 	try   passes.Try
 	tries int             // attempts left
-	tried map[string]bool // candidates that were asked about
+	tried map[uint64]bool // candidates that were asked about, by key
 }
 
 // newProblem looks at a window. It reports false for one that the search can't
 // handle or that leaves nothing to search for.
 func newProblem(w *windows.Window, try passes.Try, tries int) (*problem, bool) {
-	p := &problem{w: w, cost: costOf(w.Code), need: w.Needs.Regs, try: try, tries: tries, tried: map[string]bool{}}
+	p := &problem{w: w, cost: costOf(w.Code), need: w.Needs.Regs, try: try, tries: tries, tried: map[uint64]bool{}}
 	p.body, p.jump = split(w.Code)
 	p.need[bpf.R10] = 0
 	if p.cost.slots < 2 && p.cost.accesses == 0 && p.jump != nil || len(w.Code) == 0 {
@@ -243,6 +243,16 @@ func (p *problem) lawful(code []bpf.Instruction) bool {
 	return p.rules.agree(p, &t) && p.ordered(body)
 }
 
+// key is a hash of code.
+func key(code []bpf.Instruction) uint64 {
+	var h uint64
+	for _, in := range code {
+		h = mix(h ^ uint64(in.Op)<<40 ^ uint64(in.Dst)<<32 ^ uint64(in.Src)<<24 ^ uint64(uint16(in.Off)))
+		h = mix(h ^ uint64(in.Imm) ^ uint64(in.Ref)<<32)
+	}
+	return h
+}
+
 // answer is what came of asking the checker.
 type answer uint8
 
@@ -257,11 +267,11 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 	if !costOf(code).less(p.cost) || !p.right(code) {
 		return goOn
 	}
-	key := bpf.Format(code)
-	if p.tried[key] {
+	k := key(code)
+	if p.tried[k] {
 		return goOn
 	}
-	p.tried[key] = true
+	p.tried[k] = true
 	p.tries--
 	verdict := p.try(append([]bpf.Instruction(nil), code...))
 	switch {

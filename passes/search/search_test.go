@@ -47,7 +47,7 @@ func window(t testing.TB, level bpf.Level, code string, known facts, needed need
 		t.Fatalf("parse: %v", err)
 	}
 	w := &windows.Window{Fn: &bpf.Function{}, Code: parsed}
-	w.Level = level
+	w.Level, w.Confirmed = level, true
 	w.Shared = map[flow.Kind]bool{flow.KindMapValue: true, flow.KindOther: true}
 	if known == nil {
 		for r := bpf.R1; r <= bpf.R5; r++ {
@@ -179,5 +179,12 @@ func checkFound(t *testing.T, p passes.Proposer, tt findTest) {
 func TestEnumerateFinds(t *testing.T) {
 	for _, tt := range findTests() {
 		t.Run(tt.name, func(t *testing.T) { checkFound(t, Enumerate(EnumerateOptions{}), tt) })
+	}
+}
+
+func TestMCMCFinds(t *testing.T) {
+	for _, tt := range findTests() {
+		tt.want = "" // among code of the same cost, chance decides
+		t.Run(tt.name, func(t *testing.T) { checkFound(t, MCMC(MCMCOptions{}), tt) })
 	}
 }

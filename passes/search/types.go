@@ -52,6 +52,7 @@ type rules struct {
 	region   [maxBytes]flow.Kind // through which kind of pointer the code reaches a byte
 	edges    mask                // bytes at which an access of the code begins or ends
 	fields   []place             // the code's accesses to the context
+	bases    []base              // what the code reaches memory through
 }
 
 // sum is a kind of addition to a pointer.
@@ -59,6 +60,12 @@ type sum struct {
 	op       bpf.Op
 	dst, src flow.Kind
 	imm      bool
+}
+
+// base is a register that leads to memory, with its value at the time.
+type base struct {
+	reg  bpf.Register
+	addr uint64
 }
 
 // place is an access to memory. Atomics have their operation in imm.
@@ -77,7 +84,7 @@ func (p *problem) learn() bool {
 	r.learning = true
 	for r.changed = true; r.changed; {
 		r.changed = false
-		r.jump, r.fields = 0, nil
+		r.jump, r.fields, r.bases = 0, nil, nil
 		r.begin(p)
 		t, s := r.start, r.lane.start
 		for i := range p.body {
@@ -237,8 +244,7 @@ func (r *rules) access(t *types, s *state, in *bpf.Instruction) bool {
 	if in.IsLoad() || in.IsAtomic() && in.Imm == bpf.AtomicLoadAcq {
 		reg = in.Src
 	}
-	base, addr, size := t.regs[reg], s.regs[reg]+uint64(in.Off), in.Size()
-	kind := base.kind
+	kind, addr, size := t.regs[reg].kind, s.regs[reg]+uint64(in.Off), in.Size()
 	if r.lane.inContext(addr) {
 		kind = flow.KindContext
 	}
@@ -253,6 +259,7 @@ func (r *rules) access(t *types, s *state, in *bpf.Instruction) bool {
 		return false
 	}
 	if r.learning {
+		r.bases = append(r.bases, base{reg, s.regs[reg]})
 		r.edges.add(at, 1)
 		if at+size < maxBytes {
 			r.edges.add(at+size, 1)

@@ -17,6 +17,7 @@ type vocabulary struct {
 
 	ops   []bpf.Op // arithmetic within a candidate
 	last  []bpf.Op // arithmetic that a candidate may end in
+	swap  bool     // whether it may also end in a byte swap
 	class []bpf.Op // ClassALU64, and ClassALU where the target has it
 
 	// whole holds instructions that stay as they are, but for their
@@ -28,7 +29,7 @@ type vocabulary struct {
 
 var (
 	basicOps = []bpf.Op{bpf.OpMov, bpf.OpAdd, bpf.OpSub, bpf.OpAnd, bpf.OpOr, bpf.OpXor, bpf.OpLsh, bpf.OpRsh}
-	allOps   = []bpf.Op{bpf.OpMov, bpf.OpAdd, bpf.OpSub, bpf.OpAnd, bpf.OpOr, bpf.OpXor, bpf.OpLsh, bpf.OpRsh, bpf.OpArsh, bpf.OpNeg, bpf.OpMul, bpf.OpEnd}
+	moreOps  = []bpf.Op{bpf.OpArsh, bpf.OpNeg, bpf.OpMul}
 )
 
 func newVocabulary(w *windows.Window) vocabulary {
@@ -50,7 +51,7 @@ func newVocabulary(w *windows.Window) vocabulary {
 
 func (v *vocabulary) findOps(w *windows.Window) {
 	v.ops = slices.Clone(basicOps)
-	v.last = slices.Clone(allOps)
+	v.last = slices.Concat(basicOps, moreOps)
 	for i := range w.Code {
 		in := &w.Code[i]
 		if !in.IsALU() {
@@ -63,6 +64,11 @@ func (v *vocabulary) findOps(w *windows.Window) {
 			v.last = append(v.last, op)
 		}
 	}
+	// The verifier knows nothing of what a byte swap leaves: where it will not
+	// be asked, code that has none gets none.
+	v.swap = w.Confirmed || slices.Contains(v.ops, bpf.OpEnd)
+	isSwap := func(op bpf.Op) bool { return op == bpf.OpEnd }
+	v.last = slices.DeleteFunc(v.last, isSwap)
 }
 
 // findImms collects the code's immediates and what they make: sums,
@@ -101,6 +107,7 @@ func (v *vocabulary) findImms(w *windows.Window) {
 	v.all = slices.Clone(v.imms)
 	set = newImms(&v.all)
 	set.add(0, 0xffff, 7, 15)
+	set.add(sumOf(w))
 	for _, a := range direct {
 		set.add(-a, ^a)
 		for _, b := range direct {
@@ -108,11 +115,27 @@ func (v *vocabulary) findImms(w *windows.Window) {
 		}
 	}
 	for _, a := range by {
-		set.add(1<<a-1, 1<<(64-a)-1)
+		set.add(1<<a, 1<<a-1, 1<<a+1, 1<<(64-a)-1)
 		for _, b := range direct {
 			set.add(b<<a, b>>a)
 		}
 	}
+}
+
+// sumOf is what all additions and subtractions of immediates make.
+func sumOf(w *windows.Window) int64 {
+	var n int64
+	for i := range w.Code {
+		in := &w.Code[i]
+		switch {
+		case !in.IsALU() || in.UsesSrc() || in.Ref != 0:
+		case in.Op.ALU() == bpf.OpAdd:
+			n += in.Imm
+		case in.Op.ALU() == bpf.OpSub:
+			n -= in.Imm
+		}
+	}
+	return n
 }
 
 func isShift(in *bpf.Instruction) bool {

@@ -1,0 +1,327 @@
+package search
+
+import (
+	"context"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// MCMCOptions bounds a search with Markov chains. Zero fields mean the
+// defaults.
+type MCMCOptions struct {
+	MaxSlots int     // longest window in slots; default 32
+	Chains   int     // chains from different seeds; default 3
+	Steps    int     // moves tried by all chains together; default 60,000
+	Tries    int     // candidates that the checker is asked about; default 16
+	Beta     float64 // how strongly chains prefer what costs less; default 0.6
+}
+
+// MCMC is a proposer after K2 (Xu et al., SIGCOMM'21, section 3): Markov chains
+// that start at the window's own code, change it by one of six moves at a time,
+// and accept changes by Metropolis' rule for a cost of errors, slots and safety.
+func MCMC(o MCMCOptions) passes.Proposer {
+	if o.MaxSlots == 0 {
+		o.MaxSlots = 32
+	}
+	if o.Chains == 0 {
+		o.Chains = 3
+	}
+	if o.Steps == 0 {
+		o.Steps = 60_000
+	}
+	if o.Tries == 0 {
+		o.Tries = 16
+	}
+	if o.Beta == 0 {
+		o.Beta = 0.6
+	}
+	return mcmc{o}
+}
+
+type mcmc struct{ MCMCOptions }
+
+// Name is "mcmc".
+func (mcmc) Name() string { return "mcmc" }
+
+const (
+	rounds   = 12 // how often the chains stop to look at what they have found
+	patience = 3  // rounds without anything better before the best is checked
+)
+
+// Propose runs the chains for w.
+func (o mcmc) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
+	if bpf.Slots(w.Code) > o.MaxSlots {
+		return
+	}
+	p, ok := newProblem(w, try, o.Tries)
+	if !ok {
+		return
+	}
+	m := newMover(p)
+	chains := make([]*chain, o.Chains)
+	for i := range chains {
+		chains[i] = newChain(m, uint64(i), o.Beta)
+	}
+	pool := &pool{problem: p, seen: map[uint64]bool{}}
+	steps := max(o.Steps/(rounds*o.Chains), 1)
+	waited := 0
+	for round := 1; round <= rounds && ctx.Err() == nil; round++ {
+		best := pool.best()
+		for _, c := range chains {
+			if !c.run(ctx, steps, pool) {
+				return
+			}
+		}
+		if waited++; pool.best().less(best) {
+			waited = 0
+		}
+		if waited < patience && round < rounds {
+			continue // there may be better still
+		}
+		switch pool.ask() {
+		case stopped:
+			return
+		case learnt:
+			for _, c := range chains {
+				c.reset()
+			}
+		}
+	}
+}
+
+// pool holds the cheapest candidates that pass all tests.
+type pool struct {
+	*problem
+	found []found
+	seen  map[uint64]bool // what was offered, by key
+}
+
+type found struct {
+	code []bpf.Instruction
+	cost cost
+}
+
+const poolSize = 8
+
+// best is the cost of the best candidate, or of the window's code.
+func (p *pool) best() cost {
+	if len(p.found) == 0 {
+		return p.cost
+	}
+	return p.found[0].cost
+}
+
+// offer takes a candidate that passes the lanes, if it is among the cheapest.
+func (p *pool) offer(code []bpf.Instruction) {
+	code = compact(code)
+	c := costOf(code)
+	if !c.less(p.cost) || len(p.found) == poolSize && !c.less(p.found[poolSize-1].cost) {
+		return
+	}
+	k := key(code)
+	if p.seen[k] {
+		return
+	}
+	p.seen[k] = true
+	if !p.right(code) {
+		return
+	}
+	code = p.shrink(code)
+	c = costOf(code)
+	same := func(f found) bool { return slices.Equal(f.code, code) }
+	if slices.ContainsFunc(p.found, same) || p.tried[key(code)] {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(p.found, c, func(f found, c cost) int {
+		if c.less(f.cost) {
+			return 1
+		}
+		return -1
+	})
+	p.found = slices.Insert(p.found, at, found{code, c})
+	p.found = p.found[:min(len(p.found), poolSize)]
+}
+
+// shrink leaves out what a candidate does not need.
+func (p *problem) shrink(code []bpf.Instruction) []bpf.Instruction {
+	for i := 0; i < len(code); {
+		shorter := slices.Concat(code[:i], code[i+1:])
+		if code[i].IsCondJump() || !p.right(shorter) {
+			i++
+			continue
+		}
+		code = shorter
+		i = 0
+	}
+	return code
+}
+
+// ask has the candidates checked, the cheapest first, and forgets those that
+// are refuted.
+func (p *pool) ask() answer {
+	result := goOn
+	for len(p.found) > 0 && result != stopped {
+		f := p.found[0]
+		p.found = p.found[1:]
+		if a := p.submit(f.code); a != goOn {
+			result = a
+		}
+	}
+	return result
+}
+
+// compact is code without the gaps that chains leave.
+func compact(code []bpf.Instruction) []bpf.Instruction {
+	out := make([]bpf.Instruction, 0, len(code))
+	for _, in := range code {
+		if in != nop {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// nop marks a gap in a chain's code; no instruction is all zeros.
+var nop bpf.Instruction
+
+// Weights of the cost. Slots weigh as much as some bits that are wrong, so that
+// chains cross code that is wrong on the way to code that is short.
+const (
+	weightSlot    = 2.0
+	weightAccess  = 0.4
+	weightFailure = 0.5 // a lane with anything wrong
+	weightJump    = 8   // bits that a wrong jump counts as
+	weightContext = 16  // bits that a wrong store to the context counts as
+)
+
+// chain is one Markov chain.
+type chain struct {
+	*mover
+	rng  *rand.Rand
+	beta float64
+	code []bpf.Instruction
+	cost float64
+
+	next  []bpf.Instruction
+	state state
+}
+
+func newChain(m *mover, n uint64, beta float64) *chain {
+	c := &chain{mover: m, rng: rand.New(rand.NewPCG(seed(m.w), 100+n)), beta: beta}
+	c.code = slices.Clone(m.w.Code)
+	for i := range c.code {
+		c.code[i].Pos = 0
+	}
+	c.next = slices.Clone(c.code)
+	c.reset()
+	return c
+}
+
+// reset judges the chain's code anew.
+func (c *chain) reset() {
+	_, c.cost = c.judge(c.code)
+}
+
+// run takes steps; it reports false where ctx has ended.
+func (c *chain) run(ctx context.Context, steps int, out *pool) bool {
+	for i := range steps {
+		if i%256 == 0 && ctx.Err() != nil {
+			return false
+		}
+		copy(c.next, c.code)
+		if !c.move(c.rng, c.next) {
+			continue
+		}
+		wrong, cost := c.judge(c.next)
+		if cost > c.cost && c.rng.Float64() >= math.Exp(c.beta*(c.cost-cost)) {
+			continue
+		}
+		c.code, c.next, c.cost = c.next, c.code, cost
+		if wrong == 0 {
+			out.offer(c.code)
+		}
+	}
+	return true
+}
+
+// judge weighs code: how much of it is wrong, and what it costs in all. Code
+// that is not safe is infinitely wrong.
+func (c *chain) judge(code []bpf.Instruction) (wrong, cost float64) {
+	if !c.safe(code) {
+		return math.Inf(1), math.Inf(1)
+	}
+	for _, l := range c.lanes {
+		n, ok := c.misses(l, code)
+		if !ok {
+			return math.Inf(1), math.Inf(1)
+		}
+		if n > 0 {
+			wrong += float64(n)/float64(len(c.lanes)) + weightFailure
+		}
+	}
+	price := costOf(code)
+	gaps := 0
+	for i := range code {
+		if code[i] == nop {
+			gaps++
+		}
+	}
+	return wrong, wrong + weightSlot*float64(price.slots-gaps) + weightAccess*float64(price.accesses)
+}
+
+// safe tells whether the verifier would let code pass, for all that the rules
+// know.
+func (c *chain) safe(code []bpf.Instruction) bool {
+	l := c.rules.lane
+	t := c.rules.start
+	s := &c.state
+	*s = l.start
+	for i := range code {
+		in := &code[i]
+		switch {
+		case *in == nop:
+		case in.IsCondJump():
+			return c.rules.compares(&t, in)
+		case !c.rules.step(&t, s, in) || !l.exec(s, in):
+			return false
+		}
+	}
+	return true
+}
+
+// misses counts the bits that code leaves wrong in a lane.
+func (c *chain) misses(l *lane, code []bpf.Instruction) (int, bool) {
+	s := &c.state
+	*s = l.start
+	n := 0
+	for i := range code {
+		in := &code[i]
+		switch {
+		case *in == nop:
+		case in.IsCondJump():
+			if l.jumps(s, in) != l.taken {
+				n += weightJump
+			}
+		case !l.exec(s, in):
+			return 0, false
+		}
+	}
+	for _, r := range c.writable {
+		n += bits.OnesCount64((s.regs[r] ^ l.goal.regs[r]) & c.need[r])
+	}
+	for i := range l.bytes {
+		if l.needed.has(i) {
+			n += bits.OnesCount8(s.mem[i] ^ l.goal.mem[i])
+		}
+	}
+	if s.ctxHash != l.goal.ctxHash {
+		n += weightContext
+	}
+	return n, true
+}
