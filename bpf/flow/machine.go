@@ -149,7 +149,11 @@ func (m *machine) loadStack(in bpf.Instruction, p number) number {
 	}
 	_, exact := m.s.Cell(off, size)
 	v := m.s.read(&m.domain, off, size, m.bigEndian)
-	if !exact && size == 8 && !v.IsConst() {
+	switch {
+	case in.IsAtomic() && v.Kind.IsPointer():
+		m.scalar(v)
+		v.Kind, v.MaybeNull = KindAny, false // what becomes of it there is a number
+	case !exact && size == 8 && !v.IsConst():
 		v.Kind = KindAny
 	}
 	v = m.define(v, siteLoad)

@@ -1,0 +1,562 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/semantics"
+)
+
+// The property that everything rests on: run a random program on concrete
+// numbers, and at every point its state is one that the facts allow.
+
+const (
+	testFrame   = 0x7000_0000_0200
+	testContext = 0x6000_0000_0000
+)
+
+// errRefused says that the program does what the verifier lets none do.
+var errRefused = errors.New("refused by the verifier")
+
+// pointer tells what a number points to, as far as the test cares.
+type pointer uint8
+
+const (
+	toFrame pointer = 1 + iota
+	toContext
+	toPacket
+)
+
+// run is a program at work. It follows which numbers are pointers, so that it
+// can tell programs that the verifier would refuse.
+type run struct {
+	*semantics.State
+	rng     *rand.Rand
+	points  [bpf.NumRegisters]pointer
+	spilled map[uint64]pointer // by address of eight bytes
+	shared  bool               // others hold a pointer into the frame
+	written Bytes
+	packet  [3]uint64
+	context bpf.Context
+	// observed is what others can see of the run.
+	observed []string
+}
+
+func newRun(seed uint64, fn *bpf.Function, bigEndian bool) *run {
+	r := &run{
+		State: &semantics.State{
+			Big:    bigEndian,
+			Memory: map[uint64]byte{},
+			Fill:   func(addr uint64) byte { return byte((addr ^ seed) * 0x9e3779b97f4a7c15 >> 56) },
+		},
+		rng:     rand.New(rand.NewPCG(seed, 1)),
+		spilled: map[uint64]pointer{},
+		context: fn.Context,
+	}
+	for i := range r.Regs {
+		r.Regs[i] = interesting(r.rng)
+	}
+	r.Regs[bpf.R10] = testFrame
+	r.points[bpf.R10] = toFrame
+	if fn.Context != bpf.ContextNone {
+		r.Regs[bpf.R1], r.points[bpf.R1] = testContext, toContext
+	}
+	r.movePacket()
+	return r
+}
+
+func (r *run) movePacket() {
+	for i := range r.packet {
+		r.packet[i] = 0x5000_0000_0000 + uint64(r.rng.IntN(1<<20))*8
+	}
+}
+
+// interesting is a number near an edge more often than not.
+func interesting(rng *rand.Rand) uint64 {
+	v := rng.Uint64() >> rng.IntN(64)
+	switch rng.IntN(4) {
+	case 0:
+		return uint64(rng.IntN(16)) - 8
+	case 1:
+		return uint64(1)<<rng.IntN(64) - uint64(rng.IntN(3))
+	case 2:
+		return -v
+	}
+	return v
+}
+
+func (r *run) inFrame(addr uint64, size int) bool {
+	return addr >= testFrame-StackSize && addr+uint64(size) <= testFrame
+}
+
+// access checks an access as the verifier would.
+func (r *run) access(in bpf.Instruction, base bpf.Register) (uint64, error) {
+	addr, size := r.Address(in, base), in.Size()
+	touches := addr+uint64(size) > testFrame-StackSize && addr < testFrame
+	if (r.points[base] == toFrame) != r.inFrame(addr, size) || touches != r.inFrame(addr, size) {
+		return 0, errRefused
+	}
+	return addr, nil
+}
+
+// Load reads memory, or a field of the context.
+func (r *run) Load(in bpf.Instruction, base bpf.Register) (semantics.Word, error) {
+	addr, err := r.access(in, base)
+	if err != nil {
+		return semantics.Word{}, err
+	}
+	if r.points[base] == toContext {
+		if addr < testContext || addr > testContext+8 || in.Size() != 4 || addr%4 != 0 || in.IsAtomic() || in.Op.Mode() == bpf.ModeMemSX {
+			return semantics.Word{}, errRefused
+		}
+		field := []int{0, 2, 1}[(addr-testContext)/4]
+		return semantics.Word{Value: r.packet[field], Width: 64}, nil
+	}
+	return r.State.Load(in, base)
+}
+
+// Store writes memory.
+func (r *run) Store(in bpf.Instruction, base bpf.Register, v semantics.Word) error {
+	addr, err := r.access(in, base)
+	if err != nil {
+		return err
+	}
+	r.unspill(addr, in.Size())
+	if r.points[base] == toContext {
+		return errRefused
+	}
+	if in.Op.Class() == bpf.ClassSTX && r.points[in.Src] != 0 {
+		if in.Size() < 8 || in.IsAtomic() && in.Imm != bpf.AtomicStRel {
+			return errRefused
+		}
+		r.spilled[addr] = r.points[in.Src]
+	}
+	if r.inFrame(addr, in.Size()) {
+		r.written.Add(int(int64(addr-testFrame)), in.Size())
+	} else {
+		r.observed = append(r.observed, fmt.Sprintf("%#x:%d=%#x", addr, in.Size(), v.Value))
+	}
+	return r.State.Store(in, base, v)
+}
+
+func (r *run) unspill(addr uint64, size int) {
+	for a := addr - 7; a != addr+uint64(size); a++ {
+		delete(r.spilled, a)
+	}
+}
+
+// step executes one instruction that does not end its block.
+func (r *run) step(in bpf.Instruction) error {
+	if in.IsCall() {
+		r.call(int(in.Imm & 7))
+		return nil
+	}
+	p, err := r.pointerResult(in)
+	if err != nil {
+		return err
+	}
+	if err := semantics.Step[semantics.Word](r, in); err != nil {
+		return err
+	}
+	for reg := range bpf.R10 {
+		if in.Writes().Has(reg) {
+			r.points[reg] = p
+		}
+	}
+	return nil
+}
+
+// pointerResult tells what in leaves in its register points to. It fails where
+// the verifier refuses to compute with pointers.
+func (r *run) pointerResult(in bpf.Instruction) (pointer, error) {
+	op := in.Op.ALU()
+	dst := r.points[in.Dst]
+	var src pointer
+	if in.UsesSrc() {
+		src = r.points[in.Src]
+	}
+	switch {
+	case in.IsLoad() && r.points[in.Src] == toContext:
+		return toPacket, nil
+	case in.IsLoad() && in.Size() < 8 || in.IsALU() && op == bpf.OpMov && !in.UsesSrc():
+		return 0, nil
+	case in.IsLoad():
+		return r.spilled[r.Address(in, in.Src)], nil
+	case in.IsALU() && op == bpf.OpMov:
+		if src != 0 && (in.Op.Class() == bpf.ClassALU || in.Off != 0) {
+			return 0, errRefused
+		}
+		return src, nil
+	case in.IsALU() && dst|src != 0:
+		switch {
+		case in.Op.Class() == bpf.ClassALU:
+		case op == bpf.OpSub && dst != 0 && src != 0:
+			return 0, nil
+		case op == bpf.OpAdd && (dst == 0 || src == 0), op == bpf.OpSub && src == 0:
+			return dst | src, nil
+		}
+		return 0, errRefused
+	case in.IsAtomic() && in.Imm == bpf.AtomicLoadAcq && in.Size() == 8:
+		return r.spilled[r.Address(in, in.Src)], nil
+	case in.IsAtomic() && in.Imm != bpf.AtomicStRel && in.Imm != bpf.AtomicLoadAcq:
+		if in.Imm&bpf.AtomicFetch != 0 && in.Size() == 8 && r.spilled[r.Address(in, in.Dst)] != 0 {
+			return 0, errRefused
+		}
+	}
+	return 0, nil
+}
+
+// call does the worst that a function of n arguments can do.
+func (r *run) call(n int) {
+	args := ""
+	for reg := bpf.R1; reg <= bpf.Register(n); reg++ {
+		r.shared = r.shared || r.points[reg] == toFrame
+		args += fmt.Sprintf(" %#x", r.Regs[reg])
+	}
+	for addr, p := range r.spilled {
+		r.shared = r.shared || p == toFrame && !r.inFrame(addr, 8)
+	}
+	r.observed = append(r.observed, "call"+args)
+	if r.shared {
+		for range 8 {
+			addr := testFrame - 64 + uint64(r.rng.IntN(64))
+			r.unspill(addr, 1)
+			r.Write(addr, 1, r.rng.Uint64())
+		}
+	}
+	for reg := bpf.R0; reg <= bpf.R5; reg++ {
+		r.Regs[reg], r.points[reg] = interesting(r.rng), 0
+	}
+	if r.shared && r.rng.IntN(4) == 0 {
+		r.Regs[bpf.R0], r.points[bpf.R0] = testFrame-uint64(r.rng.IntN(9))*8, toFrame
+	}
+	for addr, p := range r.spilled {
+		if p == toPacket {
+			delete(r.spilled, addr)
+		}
+	}
+	for reg, p := range r.points {
+		if p == toPacket {
+			r.points[reg] = 0
+		}
+	}
+	r.movePacket()
+}
+
+// execute runs fn from its start, with at called before every instruction, for
+// at most so many instructions. It tells whether fn came to its end.
+func (r *run) execute(fn *bpf.Function, g *Graph, limit int, at func(block, i int) error) (bool, error) {
+	for block := 0; ; {
+		code := fn.Blocks[block].Code
+		succs := g.Succs(block)
+		for i, in := range code {
+			if err := at(block, i); err != nil {
+				return false, err
+			}
+			if limit--; limit < 0 {
+				return false, nil
+			}
+			if in.EndsBlock() {
+				break
+			}
+			if err := r.step(in); err != nil {
+				return false, err
+			}
+		}
+		if len(succs) == 0 {
+			r.observed = append(r.observed, fmt.Sprintf("exit %#x", r.Regs[bpf.R0]))
+			return true, nil
+		}
+		next := 0
+		if len(code) > 0 && code[len(code)-1].IsCondJump() {
+			in := code[len(code)-1]
+			if r.points[in.Dst] != 0 && in.Op.Class() == bpf.ClassJMP32 {
+				return false, errRefused
+			}
+			taken, err := r.Taken(in)
+			if err != nil {
+				return false, err
+			}
+			if !taken {
+				next = 1
+			}
+		} else if len(succs) > 1 {
+			next = r.rng.IntN(2)
+		}
+		if limit--; limit < 0 {
+			return false, nil
+		}
+		block = succs[next]
+	}
+}
+
+// check compares the state of the run with what is claimed of it.
+func (r *run) check(s *State) error {
+	stack := func(off int) byte { return r.Byte(testFrame + uint64(int64(off))) }
+	if err := s.Contains(r.Regs, stack, r.Big); err != nil {
+		return err
+	}
+	for reg, v := range s.Regs {
+		if err := r.checkKind(s, v, r.points[reg], r.Regs[reg]); err != nil {
+			return fmt.Errorf("r%d: %w", reg, err)
+		}
+	}
+	for _, c := range s.Stack {
+		addr := testFrame + uint64(int64(c.Off))
+		p := r.spilled[addr]
+		if c.Size < 8 {
+			p = 0
+		}
+		if err := r.checkKind(s, c.Value, p, r.Read(addr, int(c.Size))); err != nil {
+			return fmt.Errorf("[r10%+d:%d]: %w", c.Off, c.Size, err)
+		}
+	}
+	for addr, p := range r.spilled {
+		if p != toFrame {
+			continue
+		}
+		c, ok := s.Cell(int64(addr-testFrame), 8)
+		if !s.Escaped && (!ok || c.Kind != KindStack) {
+			return fmt.Errorf("the frame's address is at %#x, but escaped nowhere", addr)
+		}
+	}
+	w := s.Written
+	w.Keep(r.written)
+	if w != s.Written {
+		return fmt.Errorf("not all is written of %v", s.Written)
+	}
+	return nil
+}
+
+func (r *run) checkKind(s *State, v Value, p pointer, x uint64) error {
+	switch {
+	case v.Kind == KindNone:
+	case p == toFrame && v.Kind == KindAny && s.Escaped:
+	case (p == toFrame) != (v.Kind == KindStack):
+		return fmt.Errorf("%v: pointer into the frame is %v", v, p == toFrame)
+	case p == toContext && v.Kind != KindContext && v.Kind != KindAny, p != toContext && v.Kind == KindContext:
+		return fmt.Errorf("%v: pointer to the context is %v", v, p == toContext)
+	case p == toPacket && v.Kind != KindPacket && v.Kind != KindPacketEnd && v.Kind != KindAny,
+		p != toPacket && (v.Kind == KindPacket || v.Kind == KindPacketEnd):
+		return fmt.Errorf("%v: pointer to the packet is %v", v, p == toPacket)
+	case v.Base == ContextBase && x != testContext+uint64(v.Offset):
+		return fmt.Errorf("%#x is not %v", x, v)
+	}
+	return nil
+}
+
+// randomFunction makes a function that computes with everything there is.
+func randomFunction(rng *rand.Rand, loops bool) *bpf.Function {
+	fn := &bpf.Function{Name: "random", Context: []bpf.Context{bpf.ContextNone, bpf.ContextXDP}[rng.IntN(2)]}
+	n := 2 + rng.IntN(8)
+	for b := range n {
+		block := &bpf.Block{Label: bpf.Label(b + 1)}
+		if b == 0 {
+			block.Code = initialise(rng, fn.Context)
+		}
+		for range rng.IntN(8) {
+			block.Code = append(block.Code, randomInstruction(rng))
+		}
+		low := b + 1
+		if loops {
+			low = 0
+		}
+		switch {
+		case b == n-1:
+			block.Code = append(block.Code, bpf.Instruction{Op: bpf.ClassJMP | bpf.OpExit})
+		case rng.IntN(8) == 0:
+			block.Code = append(block.Code, bpf.Instruction{Op: bpf.ClassJMP | bpf.OpJA, Target: bpf.Label(1 + low + rng.IntN(n-low))})
+		case rng.IntN(8) > 0:
+			block.Code = append(block.Code, randomJump(rng, bpf.Label(1+low+rng.IntN(n-low))))
+		}
+		fn.Blocks = append(fn.Blocks, block)
+	}
+	return fn
+}
+
+// initialise makes most registers readable.
+func initialise(rng *rand.Rand, ctx bpf.Context) []bpf.Instruction {
+	var code []bpf.Instruction
+	set := func(dst, src bpf.Register) {
+		code = append(code, bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: dst, Src: src})
+	}
+	set(bpf.R6, bpf.R1)
+	from := bpf.R4
+	if ctx != bpf.ContextNone {
+		code = append(code, bpf.Instruction{Op: bpf.ClassLDX | bpf.ModeMem | bpf.SizeDW, Dst: bpf.R2, Src: bpf.R10, Off: -8})
+		code = append(code, bpf.Instruction{Op: bpf.LoadImm64, Dst: bpf.R3, Imm: int64(interesting(rng))})
+		from = bpf.R2
+	}
+	set(bpf.R0, from)
+	set(bpf.R7, bpf.R3)
+	return code
+}
+
+// reads is the set of registers that an instruction of a random program reads.
+func reads(in bpf.Instruction) bpf.Registers {
+	if in.IsCall() {
+		return in.Reads() & (1<<(in.Imm&7+1) - 1)
+	}
+	return in.Reads()
+}
+
+func randomJump(rng *rand.Rand, to bpf.Label) bpf.Instruction {
+	ops := []bpf.Op{
+		bpf.OpJEq, bpf.OpJNE, bpf.OpJGT, bpf.OpJGE, bpf.OpJLT, bpf.OpJLE,
+		bpf.OpJSGT, bpf.OpJSGE, bpf.OpJSLT, bpf.OpJSLE, bpf.OpJSet,
+	}
+	if rng.IntN(20) == 0 {
+		return bpf.Instruction{Op: bpf.ClassJMP | bpf.OpJCond, Target: to}
+	}
+	in := bpf.Instruction{Op: pick(rng, bpf.ClassJMP, bpf.ClassJMP32) | pick(rng, ops...), Target: to}
+	in.Dst = randomRegister(rng)
+	return withOperand(rng, in)
+}
+
+func withOperand(rng *rand.Rand, in bpf.Instruction) bpf.Instruction {
+	if rng.IntN(2) == 0 {
+		in.Op |= bpf.SourceX
+		in.Src = randomRegister(rng)
+	} else {
+		in.Imm = int64(int32(interesting(rng)))
+	}
+	return in
+}
+
+func pick[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
+
+// randomRegister prefers few registers, so that values meet.
+func randomRegister(rng *rand.Rand) bpf.Register {
+	return pick(rng, bpf.R0, bpf.R1, bpf.R2, bpf.R2, bpf.R3, bpf.R3, bpf.R6, bpf.R7, bpf.R10)
+}
+
+func randomInstruction(rng *rand.Rand) bpf.Instruction {
+	for {
+		in := anyInstruction(rng)
+		if in.Valid() == nil {
+			return in
+		}
+	}
+}
+
+func anyInstruction(rng *rand.Rand) bpf.Instruction {
+	size, _ := bpf.SizeOp(1 << rng.IntN(4))
+	off := -int16(1+rng.IntN(6)) * 4
+	if rng.IntN(6) == 0 {
+		off += int16(rng.IntN(4))
+	}
+	frame := pick(rng, bpf.R10, bpf.R10, bpf.R10, randomRegister(rng))
+	reg := randomRegister(rng)
+	switch rng.IntN(20) {
+	case 0, 1, 2:
+		mode := pick(rng, bpf.ModeMem, bpf.ModeMem, bpf.ModeMemSX)
+		return bpf.Instruction{Op: bpf.ClassLDX | mode | size, Dst: reg, Src: frame, Off: off}
+	case 3, 4, 5:
+		return bpf.Instruction{Op: bpf.ClassSTX | bpf.ModeMem | size, Dst: frame, Src: randomRegister(rng), Off: off}
+	case 6:
+		return bpf.Instruction{Op: bpf.ClassST | bpf.ModeMem | size, Dst: frame, Off: off, Imm: int64(int32(interesting(rng)))}
+	case 7:
+		imm := pick[int64](rng, bpf.AtomicAdd, bpf.AtomicAnd|1, bpf.AtomicOr, bpf.AtomicXor|1, bpf.AtomicXchg, bpf.AtomicCmpXchg, bpf.AtomicLoadAcq, bpf.AtomicStRel)
+		in := bpf.Instruction{Op: bpf.ClassSTX | bpf.ModeAtomic | size, Dst: frame, Src: reg, Off: off, Imm: imm}
+		if imm == bpf.AtomicLoadAcq {
+			in.Dst, in.Src = reg, frame
+		}
+		return in
+	case 8:
+		return bpf.Instruction{Op: bpf.LoadImm64, Dst: reg, Imm: int64(interesting(rng))}
+	case 9:
+		return bpf.Instruction{Op: bpf.ClassLDX | bpf.ModeMem | bpf.SizeW, Dst: reg, Src: pick(rng, bpf.R1, bpf.R6), Off: int16(rng.IntN(3) * 4)}
+	case 10:
+		if rng.IntN(3) == 0 {
+			return bpf.Instruction{Op: bpf.ClassJMP | bpf.OpCall, Imm: 1<<30 + int64(rng.IntN(6))}
+		}
+	}
+	return randomALU(rng, reg)
+}
+
+func randomALU(rng *rand.Rand, dst bpf.Register) bpf.Instruction {
+	ops := []bpf.Op{
+		bpf.OpMov, bpf.OpMov, bpf.OpMov, bpf.OpMov, bpf.OpAdd, bpf.OpAdd, bpf.OpAdd, bpf.OpSub, bpf.OpMul, bpf.OpDiv,
+		bpf.OpMod, bpf.OpAnd, bpf.OpOr, bpf.OpXor, bpf.OpLsh, bpf.OpRsh, bpf.OpArsh, bpf.OpNeg, bpf.OpEnd,
+	}
+	in := bpf.Instruction{Op: pick(rng, bpf.ClassALU, bpf.ClassALU64, bpf.ClassALU64) | pick(rng, ops...), Dst: dst}
+	switch in.Op.ALU() {
+	case bpf.OpNeg:
+		return in
+	case bpf.OpEnd:
+		in.Imm = pick[int64](rng, 16, 32, 64)
+		in.Op |= pick(rng, 0, bpf.SourceX)
+		return in
+	case bpf.OpMov:
+		in.Off = pick[int16](rng, 0, 0, 0, 8, 16, 32)
+	case bpf.OpDiv, bpf.OpMod:
+		in.Off = pick[int16](rng, 0, 1)
+	}
+	in = withOperand(rng, in)
+	if rng.IntN(2) == 0 && in.Op&bpf.SourceX == 0 {
+		in.Imm &= 0x1f
+	}
+	return in
+}
+
+// testFacts runs the random program of the seed several times. It tells how
+// many points it has looked at.
+func testFacts(t testing.TB, seed uint64) int {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	fn := randomFunction(rng, seed%4 != 0)
+	bigEndian := seed%3 == 0
+	facts, err := Analyze(context.Background(), fn, Options{BigEndian: bigEndian})
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	states := make([][]State, len(fn.Blocks))
+	for b := range fn.Blocks {
+		states[b] = facts.Block(b)
+	}
+	points := 0
+	for n := range uint64(6) {
+		r := newRun(seed*6+n, fn, bigEndian)
+		trace := ""
+		_, err := r.execute(fn, facts.Graph(), 120, func(block, i int) error {
+			points++
+			trace += fmt.Sprintf(" %d.%d", block, i)
+			if !facts.Reachable(block) {
+				return errors.New("not reachable")
+			}
+			for reg, v := range states[block][i].Regs {
+				code := fn.Blocks[block].Code
+				if i < len(code) && reads(code[i]).Has(bpf.Register(reg)) && v.Kind == KindNone {
+					return errRefused
+				}
+			}
+			if err := r.check(&states[block][i]); err != nil {
+				return fmt.Errorf("%v: %w", states[block][i], err)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errRefused) {
+			t.Fatalf("seed %d, run %d:%s: %v\n%s", seed, n, trace, err, bpf.FormatBlocks(fn.Blocks))
+		}
+	}
+	return points
+}
+
+func TestFactsHoldInRandomPrograms(t *testing.T) {
+	points := 0
+	for seed := range uint64(20000) {
+		points += testFacts(t, seed)
+	}
+	t.Logf("%d points", points)
+	if points < 500_000 {
+		t.Errorf("looked at %d points only", points)
+	}
+}
+
+func FuzzFacts(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) { testFacts(t, seed) })
+}
