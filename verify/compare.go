@@ -28,28 +28,33 @@ type Comparison struct {
 	Old, New ProgramResult
 }
 
+// Compare is Loader.Compare for a single pair.
+func Compare(ctx context.Context, old, new []byte) ([]Comparison, error) {
+	return NewLoader().Compare(ctx, old, new)
+}
+
 // Compare loads both objects, one after the other, and compares the programs
 // of the old one. A program that the old object can't load here says nothing
 // about the new one. An error means that the old object couldn't be asked
 // about, or that ctx has ended.
-func Compare(ctx context.Context, old, new []byte) ([]Comparison, error) {
-	before, err := Load(ctx, old, Options{})
+func (l *Loader) Compare(ctx context.Context, old, new []byte) ([]Comparison, error) {
+	before, err := l.Load(ctx, old, Options{})
 	if err != nil {
 		return nil, fmt.Errorf("load the old object: %w", err)
 	}
-	return CompareWith(ctx, before, new)
+	return l.CompareWith(ctx, before, new)
 }
 
 // CompareWith is Compare for an old object whose results are known already. It
 // loads only what the old object could load.
-func CompareWith(ctx context.Context, before []ProgramResult, new []byte) ([]Comparison, error) {
+func (l *Loader) CompareWith(ctx context.Context, before []ProgramResult, new []byte) ([]Comparison, error) {
 	names := []string{}
 	for _, old := range before {
 		if old.State == Accepted {
 			names = append(names, old.Name)
 		}
 	}
-	after, err := Load(ctx, new, Options{Programs: names})
+	after, err := l.Load(ctx, new, Options{Programs: names})
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		return nil, fmt.Errorf("load the new object: %w", errors.Join(ctxErr, err))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,8 +90,9 @@ func race(ctx context.Context, program string, opts RunOptions, objs ...[]byte) 
 	opts.Repeat = orDefault(opts.Repeat, max(1, 10_000/len(opts.Inputs)))
 	opts.Rounds = orDefault(opts.Rounds, 7)
 	var runners []*ebpf.Program
+	types := btf.NewCache()
 	for _, obj := range objs {
-		s, err := openToLoad(obj)
+		s, err := openToLoad(obj, types)
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
 )
 
@@ -22,11 +23,12 @@ type session struct {
 	maps     map[string]*ebpf.Map
 	failed   map[string]error // maps that the kernel refused
 	programs map[string]*ebpf.Program
+	types    *btf.Cache // of the kernel
 }
 
 // open parses an object. Nothing is loaded, nor is the kernel asked, before
 // that is needed.
-func open(obj []byte) (*session, error) {
+func open(obj []byte, types *btf.Cache) (*session, error) {
 	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(obj))
 	if err != nil {
 		return nil, fmt.Errorf("parse object: %w", err)
@@ -37,6 +39,7 @@ func open(obj []byte) (*session, error) {
 		maps:     map[string]*ebpf.Map{},
 		failed:   map[string]error{},
 		programs: map[string]*ebpf.Program{},
+		types:    types,
 	}
 	for name, m := range spec.Maps {
 		m.Pinning = ebpf.PinNone
@@ -65,11 +68,11 @@ func namesObject(kv ebpf.MapKV) bool {
 }
 
 // openToLoad is open for a session that loads.
-func openToLoad(obj []byte) (*session, error) {
+func openToLoad(obj []byte, types *btf.Cache) (*session, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the limit of locked memory: %w", err)
 	}
-	return open(obj)
+	return open(obj, types)
 }
 
 // close unloads everything. Descriptors are all that keeps it in the kernel.
@@ -129,10 +132,14 @@ func (s *session) load(name string, opts ebpf.ProgramOptions) (*ebpf.Program, er
 			return nil, fmt.Errorf("refer to map %s: %w", in.Reference(), err)
 		}
 	}
-	p, err := ebpf.NewProgramWithOptions(spec, opts)
+	// A collection of its own is the one way to share decoded kernel types.
+	only := &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{name: spec}}
+	coll, err := ebpf.NewCollectionWithOptions(only, ebpf.CollectionOptions{Programs: opts, Cache: s.types})
 	if err != nil {
 		return nil, err
 	}
+	p := coll.DetachProgram(name)
+	coll.Close()
 	s.programs[name] = p
 	return p, nil
 }
