@@ -1,0 +1,195 @@
+package local
+
+import (
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+)
+
+// buildLoads offers loads of the bytes that the goal is made of, alone or with
+// one operation behind it.
+func (v *view) buildLoads(p int, g *goal, offer func(...bpf.Instruction)) {
+	first, ok := v.k.firstByte(g)
+	if !ok {
+		return
+	}
+	for _, n := range []int{1, 2, 4, 8} {
+		for at := range n {
+			from := first
+			from.off, from.size = first.off-int64(at), n
+			if !v.mayLoad(p, from, g) {
+				continue
+			}
+			v.buildLoad(p, from, g, offer)
+		}
+	}
+}
+
+func (v *view) buildLoad(p int, from place, g *goal, offer func(...bpf.Instruction)) {
+	base, off, ok := v.baseFor(p, from)
+	if !ok {
+		return
+	}
+	size, _ := bpf.SizeOp(from.size)
+	in := bpf.Instruction{Op: bpf.ClassLDX | bpf.ModeMem | size, Dst: g.dst, Src: base, Off: off}
+	got := v.loaded(p, from)
+	r := v.k.t.intern(&got)
+	if r == g.value || agree(&got, v.k.t.vec(g.value), g.care) {
+		offer(in)
+		return
+	}
+	if v.k.w.Level >= bpf.V4 && from.size < 8 {
+		sx := in
+		sx.Op = bpf.ClassLDX | bpf.ModeMemSX | size
+		wide := domain{v.k.t}.SExt(word{got, 8 * from.size}, 64).v
+		if agree(&wide, v.k.t.vec(g.value), g.care) {
+			offer(sx)
+			return
+		}
+	}
+	if op, ok := v.k.operation(r, g); ok {
+		offer(in, op)
+	}
+}
+
+// firstByte is the place of the lowest byte of memory that the goal has a bit
+// of.
+func (k *work) firstByte(g *goal) (place, bool) {
+	for i, b := range k.t.vec(g.value) {
+		if g.care>>i&1 == 0 || b.known() {
+			continue
+		}
+		name := k.t.keys[b.leaf()]
+		if name.kind != keyByte {
+			return place{}, false
+		}
+		kind, null, ok := k.kindOf(name.a)
+		return place{root: name.a, off: name.c, kind: kind, null: null}, ok
+	}
+	return place{}, false
+}
+
+// kindOf is the kind of pointer that a root is the start of.
+func (k *work) kindOf(root int32) (kind flow.Kind, null, ok bool) {
+	if root == frameRoot {
+		return flow.KindStack, false, true
+	}
+	if root > 0 {
+		v := k.t.at(ref(root))
+		return v.kind, v.null, true
+	}
+	v, ok := k.bases[root]
+	return v.Kind, v.MaybeNull, ok
+}
+
+// mayLoad tells whether a load from there is one that the verifier takes
+// wherever the window's own accesses are.
+func (v *view) mayLoad(p int, from place, g *goal) bool {
+	if from.kind == flow.KindContext || !v.k.mayWiden(from) && !v.k.whole[from] {
+		return false
+	}
+	for at := range from.size {
+		if !v.k.accessible(from.root, from.off+int64(at)) {
+			return false
+		}
+	}
+	return !v.k.shared(from) || v.mayMerge(p, from, g, false)
+}
+
+func (k *work) accessible(root int32, off int64) bool {
+	if k.touched[sum{root, off}] {
+		return true
+	}
+	o := off + flow.StackSize
+	return root == frameRoot && o >= 0 && o < flow.StackSize && k.w.Facts.Written[o/64]>>(o%64)&1 != 0
+}
+
+// mayWiden tells whether the region allows an access of another width than the
+// old code's.
+func (k *work) mayWiden(p place) bool {
+	switch p.kind {
+	case flow.KindPacket:
+		return true
+	case flow.KindMapValue:
+		return !p.null
+	case flow.KindStack:
+		return p.root == frameRoot && p.off%int64(p.size) == 0
+	}
+	return false
+}
+
+// mayMerge tells whether accesses that were taken out of from to be done at p
+// leave all accesses to shared memory in their order, and at p no byte is
+// accessed that was not so before.
+func (v *view) mayMerge(p int, at place, g *goal, store bool) bool {
+	old := g.from
+	lo, hi := len(old.code), -1
+	missing := below(at.size)
+	for i, a := range old.acc {
+		if !a.any() || a.store != store || !v.k.mayMeet(a.place, at) || v.keeps(old.code[i].id) {
+			continue
+		}
+		for b := range at.size {
+			if at.off+int64(b) >= a.off && at.off+int64(b) < a.off+int64(a.size) && a.root == at.root {
+				missing &^= 1 << b
+			}
+		}
+		lo, hi = min(lo, i), max(hi, i)
+	}
+	if missing != 0 {
+		return false
+	}
+	return v.nothingShared(old, p, lo, hi)
+}
+
+// keeps tells whether the instruction with the id is still in the code.
+func (v *view) keeps(id int32) bool {
+	i := v.code.find(id)
+	return i >= 0 && v.code[i].hole == 0
+}
+
+// nothingShared tells whether an access that stands for old ones from lo to hi
+// passes no other access to shared memory when it is done at p.
+func (v *view) nothingShared(old *view, p, lo, hi int) bool {
+	for j, a := range v.acc {
+		if !a.any() || !v.k.shared(a.place) && !a.barrier {
+			continue
+		}
+		if v.code[j].hole != 0 && j == p {
+			continue // what is being put in its place
+		}
+		was := old.code.find(v.code[j].id)
+		first := was
+		if v.code[j].hole != 0 {
+			first = old.code.find(v.code[j].first)
+		}
+		if first < 0 {
+			return false
+		}
+		before, after := was < lo, first > hi
+		if !(before && j < p) && !(after && j >= p) {
+			return false
+		}
+	}
+	return true
+}
+
+// baseFor is a register from which the place can be reached at p, the one that
+// needs the shortest code.
+func (v *view) baseFor(p int, at place) (base bpf.Register, off int16, ok bool) {
+	best := int64(1) << 16
+	for r := range bpf.R10 + 1 {
+		f := v.regs[p][r]
+		if f == 0 || v.k.t.at(f).root != at.root {
+			continue
+		}
+		d := at.off - v.k.t.at(f).off
+		far := d
+		if far < 0 {
+			far = -far
+		}
+		if d == int64(int16(d)) && (!ok || far < best && best > 127) {
+			best, base, off, ok = far, r, int16(d), true
+		}
+	}
+	return base, off, ok
+}

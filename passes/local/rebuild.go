@@ -1,0 +1,75 @@
+package local
+
+import "github.com/k2cc/k2cc/bpf"
+
+// rebuild takes out an instruction that computes a value, with all that only
+// it needed, and computes the value anew in the cheapest way.
+func rebuild(v *view) code {
+	for i := len(v.code) - 1; i >= 0; i-- {
+		in := v.code[i]
+		if !in.IsALU() && !in.IsLoad() && in.Op != bpf.LoadImm64 || v.regs[i+1][in.Dst] == 0 || v.k.skip(in) {
+			continue
+		}
+		if c := v.rebuildAt(i); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+func (v *view) rebuildAt(i int) code {
+	in := v.code[i]
+	g := &goal{dst: in.Dst, value: v.regs[i+1][in.Dst], care: v.live[i].Regs[in.Dst], from: v, loose: v.looseUses(i)}
+	if g.care == 0 {
+		return nil
+	}
+	hole := inst{Instruction: bpf.Instruction{Dst: in.Dst}, id: in.id, hole: g.value}
+	left := v.k.clean(v.code.with(i, hole))
+	at := left.code.find(in.id)
+	limit, base := v.code.cost(), left.code.cost()
+	var best code
+	for p := at; p >= 0; p-- {
+		if p < at && left.code[p].touches(g.dst) {
+			break
+		}
+		ins, ok := left.build(p, g)
+		if !ok || !base.plus((code{}).costOf(ins)).less(limit) {
+			continue
+		}
+		limit = base.plus((code{}).costOf(ins))
+		best = left.code.without(at).insert(p, v.k.giveAll(ins, in.Pos)...)
+		if len(ins) == 0 {
+			break
+		}
+	}
+	return best
+}
+
+// giveAll makes instructions that stand for the input's at pos.
+func (k *work) giveAll(ins []bpf.Instruction, pos int32) (out []inst) {
+	for _, in := range ins {
+		in.Pos = pos
+		out = append(out, k.give(in))
+	}
+	return out
+}
+
+// looseUses tells whether nothing can depend on what the verifier knows of the
+// value that instruction i computes: it is stored or compared, and then gone.
+func (v *view) looseUses(i int) bool {
+	r := v.code[i].Dst
+	for j := i + 1; j < len(v.code); j++ {
+		in := v.code[j]
+		if in.reads().Has(r) {
+			stored := in.IsStore() && in.Src == r && in.Op.Class() == bpf.ClassSTX && in.Dst != r
+			compared := in.IsCondJump() && (in.Op.Jump() == bpf.OpJEq || in.Op.Jump() == bpf.OpJNE)
+			if !stored && !compared {
+				return false
+			}
+		}
+		if in.writes().Has(r) {
+			return true
+		}
+	}
+	return v.k.w.Needs.Regs[r] == 0
+}
