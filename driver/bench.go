@@ -62,7 +62,7 @@ func (d *driver) measureAll(gather func(context.Context) ([]candidate, error), k
 		all.Objects = append(all.Objects, m)
 	}
 	d.progress(len(candidates), len(candidates), "")
-	all.Failures = all.failures()
+	all.conclude()
 	if err := printMeasurements(d.Out, all, asJSON, print); err != nil {
 		return err
 	}

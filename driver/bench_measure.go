@@ -16,6 +16,7 @@ import (
 type measurements struct {
 	NoKernel string              `json:"no_kernel,omitempty"` // why nothing was loaded
 	Objects  []objectMeasurement `json:"objects"`
+	Mean     means               `json:"mean"`
 	Failures []string            `json:"failures"` // what ought not to be
 }
 

@@ -64,7 +64,7 @@ func fixed() measurements {
 			After:  figures{Slots: 50, JITed: 200, Processed: 60, Nanos: 8},
 		}}},
 	}}
-	all.Failures = all.failures()
+	all.conclude()
 	return all
 }
 
@@ -75,7 +75,7 @@ func TestTables(t *testing.T) {
 	denied.Objects[0].Runs = 0
 	p := &denied.Objects[0].Programs[0]
 	p.Loads, p.Before, p.After = "unknown", figures{Slots: 100}, figures{Slots: 80}
-	denied.Failures = denied.failures()
+	denied.conclude()
 	tests := []struct {
 		golden string
 		all    measurements

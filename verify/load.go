@@ -53,7 +53,8 @@ type ProgramResult struct {
 // Options say how to load.
 type Options struct {
 	// Trace asks for the instructions that led to a rejection, at the price of
-	// a second load. Otherwise the log holds the complaint alone.
+	// a second load and of memory for a log that can be hundreds of megabytes.
+	// Otherwise the log holds the complaint alone.
 	Trace bool
 	// LogLines bounds ProgramResult.Log; 0 stands for 20.
 	LogLines int

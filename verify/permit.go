@@ -34,7 +34,7 @@ func Permitted() error {
 func explainPermission(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("not permitted to load BPF programs (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root): %w", err)
+		return fmt.Errorf("not permitted to load BPF programs (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root): %w", unix.EPERM)
 	case errors.Is(err, unix.ENOSYS):
 		return fmt.Errorf("this kernel has no bpf(), or a sandbox hides it: %w", err)
 	case errors.Is(err, ebpf.ErrNotSupported):
