@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -204,12 +205,7 @@ func pin() (release func(), err error) {
 		runtime.UnlockOSThread()
 		return nil, fmt.Errorf("pin to a CPU: %w", err)
 	}
-	for cpu := range len(before) * 64 {
-		if before.IsSet(cpu) {
-			one.Set(cpu)
-			break
-		}
-	}
+	one.Set(currentCPU())
 	if err := unix.SchedSetaffinity(0, &one); err != nil {
 		runtime.UnlockOSThread()
 		return nil, fmt.Errorf("pin to a CPU: %w", err)
@@ -221,4 +217,14 @@ func pin() (release func(), err error) {
 			runtime.UnlockOSThread()
 		}
 	}, nil
+}
+
+// currentCPU is the number of a CPU that the caller may run on.
+func currentCPU() int {
+	var cpu uint32
+	_, _, errno := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(cpu)
 }

@@ -51,6 +51,15 @@ type Program struct {
 // Runnable tells whether the kernel runs the program on request.
 func (p Program) Runnable() bool { return p.RunAs != ebpf.UnspecifiedProgram }
 
+// takesPackets tells whether the program's inputs have data.
+func (p Program) takesPackets() bool {
+	switch p.Type {
+	case ebpf.XDP, ebpf.SchedCLS, ebpf.SocketFilter:
+		return true
+	}
+	return false
+}
+
 // All returns the examples in alphabetical order.
 func All() []Example {
 	all := []Example{

@@ -1,10 +1,12 @@
 package examples
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -57,7 +59,35 @@ func TestSameObject(t *testing.T) {
 			if !result.Equal() {
 				t.Error("an object differs from itself")
 			}
+			if want := 1000; len(result.Ran) > 0 && result.Ran[0].Runs != want {
+				t.Errorf("%d runs, want %d", result.Ran[0].Runs, want)
+			}
+			wantReached(t, e.Name, result.Maps)
 		})
+	}
+}
+
+// wantReached wants that every counter of an example was counted up: traffic
+// reaches its paths.
+func wantReached(t *testing.T, example string, maps Snapshot) {
+	t.Helper()
+	reached := map[string]struct {
+		name      string
+		n         int   // counters
+		unreached []int // those for what cannot be made to happen
+	}{
+		"xdp_lb":       {"counters", 9, []int{8}}, // a frame without room before it
+		"xdp_firewall": {"rule_counters", 8, nil},
+		"tc_parser":    {"counters", 7, nil},
+		"rate_limit":   {"outcomes", 7, nil},
+		"profiler":     {"events", 7, []int{4}}, // samples
+	}[example]
+	for i := range reached.n {
+		value := maps[reached.name][string(native(uint32(i)))]
+		counted := bytes.ContainsFunc(value, func(r rune) bool { return r != 0 })
+		if want := !slices.Contains(reached.unreached, i); counted != want {
+			t.Errorf("counter %d in %s: counted %t, want %t", i, reached.name, counted, want)
+		}
 	}
 }
 

@@ -37,8 +37,8 @@ func (f *filler) rule(id uint32, next int) firewallRule {
 	if f.chance(next) {
 		r.Action = 0
 	}
-	if f.chance(20) {
-		r.MaxLen = uint16(100 + f.r.IntN(400))
+	if f.chance(30) {
+		r.MaxLen = uint16(40 + f.r.IntN(400))
 	}
 	return r
 }
