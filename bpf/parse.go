@@ -57,7 +57,7 @@ func (p *blockParser) line(number int, line string) error {
 			return fmt.Errorf("%q is no label: want L1, L2, …", text)
 		}
 		if at, ok := p.lines[label]; ok {
-			return fmt.Errorf("L%d stands on line %d already", label, at)
+			return fmt.Errorf("label L%d stands on line %d already", label, at)
 		}
 		p.lines[label] = number
 		p.blocks = append(p.blocks, &Block{Label: label})

@@ -185,7 +185,7 @@ func TestParseBlocks(t *testing.T) {
 func TestParseBlocksErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"exit\ngoto L7":    "line 2: there is no label L7",
-		"L1:\nexit\n\nL1:": "line 4: L1 stands on line 1 already",
+		"L1:\nexit\n\nL1:": "line 4: label L1 stands on line 1 already",
 		"loop:\nexit":      `line 1: "loop" is no label`,
 	} {
 		_, err := Parse(text)

@@ -108,7 +108,7 @@ func (e *Exec) function(fn *bpf.Function) error {
 		to, err := e.block(fn, fn.Blocks[i])
 		switch {
 		case err != nil:
-			return fmt.Errorf("L%d: %w", fn.Blocks[i].Label, err)
+			return fmt.Errorf("block L%d: %w", fn.Blocks[i].Label, err)
 		case to == leave:
 			return nil
 		case to == next:
@@ -116,7 +116,7 @@ func (e *Exec) function(fn *bpf.Function) error {
 		default:
 			n, ok := at[to]
 			if !ok {
-				return fmt.Errorf("L%d: no block has label %d", fn.Blocks[i].Label, to)
+				return fmt.Errorf("block L%d: no block has label %d", fn.Blocks[i].Label, to)
 			}
 			i = n
 		}

@@ -112,6 +112,11 @@ func needKernel(t testing.TB) {
 const sleepable = 1 << 4 // BPF_F_SLEEPABLE, which syscall programs need
 
 func loadCode(code []byte) (*ebpf.Program, error) {
+	return loadSpec(code, ebpf.ProgramSpec{Type: ebpf.Syscall, Flags: sleepable})
+}
+
+// loadSpec loads code as a program that is otherwise like spec.
+func loadSpec(code []byte, spec ebpf.ProgramSpec) (*ebpf.Program, error) {
 	insns, err := asm.AppendInstructions(nil, bytes.NewReader(code), binary.LittleEndian, "linux")
 	if err != nil {
 		return nil, fmt.Errorf("decode for the loader: %w", err)
@@ -123,9 +128,8 @@ func loadCode(code []byte) (*ebpf.Program, error) {
 	if !bytes.Equal(code, again.Bytes()) {
 		return nil, errors.New("the loader's instructions are not ours")
 	}
-	return ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Syscall, Flags: sleepable, License: "GPL", Instructions: insns,
-	})
+	spec.License, spec.Instructions = "GPL", insns
+	return ebpf.NewProgram(&spec)
 }
 
 // kernelRun runs a loaded test program.
@@ -174,9 +178,7 @@ func TestOperandsAgainstKernel(t *testing.T) {
 	for _, bits := range []string{"16", "32", "64"} {
 		forms = append(forms, "r1 = be"+bits+" r1", "r1 = le"+bits+" r1", "r1 = bswap"+bits+" r1")
 	}
-	for _, ext := range []string{"r1 = (s8)r2", "r1 = (s16)r2", "r1 = (s32)r2", "w1 = (s8)w2", "w1 = (s16)w2"} {
-		forms = append(forms, ext)
-	}
+	forms = append(forms, "r1 = (s8)r2", "r1 = (s16)r2", "r1 = (s32)r2", "w1 = (s8)w2", "w1 = (s16)w2")
 	for _, op := range []string{"==", "!=", ">", ">=", "<", "<=", "&", "s>", "s>=", "s<", "s<="} {
 		for _, operands := range []string{"r1 %s r2", "w1 %s w2", "r1 %s 5", "w1 %s 5", "r1 %s -5", "w1 %s -5", "r1 %s -2147483648", "w1 %s -2147483648"} {
 			forms = append(forms, fmt.Sprintf("if "+operands+" goto L1001", op)+"\nr3 = 77")
