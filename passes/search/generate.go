@@ -123,6 +123,15 @@ func (e *enumerator) binary(op bpf.Op, dst bpf.Register, imms []int64, yield fun
 	}
 }
 
+// useful leaves out arithmetic that something plainer does as well.
+func useful(in *bpf.Instruction) bool {
+	op := in.Op.ALU()
+	if in.UsesSrc() {
+		return in.Dst != in.Src || op != bpf.OpOr && op != bpf.OpAnd
+	}
+	return usefulImm(in)
+}
+
 // usefulImm leaves out immediates that the verifier refuses or with which the
 // operation does nothing.
 func usefulImm(in *bpf.Instruction) bool {
@@ -130,9 +139,11 @@ func usefulImm(in *bpf.Instruction) bool {
 	case bpf.OpDiv, bpf.OpMod, bpf.OpMul:
 		return in.Imm != 0 && in.Imm != 1
 	case bpf.OpLsh, bpf.OpRsh, bpf.OpArsh:
-		return in.Op.Class() == bpf.ClassALU64 || in.Imm < 32
+		return in.Imm != 0 && (in.Op.Class() == bpf.ClassALU64 || in.Imm < 32)
 	case bpf.OpAdd, bpf.OpSub, bpf.OpOr, bpf.OpXor:
 		return in.Imm != 0
+	case bpf.OpAnd:
+		return in.Imm != -1
 	}
 	return true
 }

@@ -81,13 +81,14 @@ func (o mcmc) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
 		if waited++; pool.best().less(best) {
 			waited = 0
 		}
-		if waited < patience && round < rounds {
+		if waited < patience && round < rounds && !pool.least() {
 			continue // there may be better still
 		}
 		switch pool.ask() {
 		case stopped:
 			return
 		case learnt:
+			pool.spare = 0
 			for _, c := range chains {
 				c.reset()
 			}
@@ -100,6 +101,7 @@ type pool struct {
 	*problem
 	found []found
 	seen  map[uint64]bool // what was offered, by key
+	spare int             // how many were no better than the best
 }
 
 type found struct {
@@ -107,7 +109,10 @@ type found struct {
 	cost cost
 }
 
-const poolSize = 8
+const (
+	poolSize = 8
+	maxSpare = 256 // candidates looked at that are no better than the best
+)
 
 // best is the cost of the best candidate, or of the window's code.
 func (p *pool) best() cost {
@@ -117,12 +122,26 @@ func (p *pool) best() cost {
 	return p.found[0].cost
 }
 
+// least tells whether nothing can be better than the best.
+func (p *pool) least() bool {
+	least := 0
+	if p.jump != nil {
+		least = 1
+	}
+	return p.best() == cost{slots: least}
+}
+
 // offer takes a candidate that passes the lanes, if it is among the cheapest.
 func (p *pool) offer(code []bpf.Instruction) {
 	code = compact(code)
 	c := costOf(code)
-	if !c.less(p.cost) || len(p.found) == poolSize && !c.less(p.found[poolSize-1].cost) {
+	if !c.less(p.cost) {
 		return
+	}
+	if !c.less(p.best()) {
+		if p.spare++; p.spare > maxSpare {
+			return
+		}
 	}
 	k := key(code)
 	if p.seen[k] {

@@ -166,6 +166,9 @@ func (m *mover) randomALU(rng *rand.Rand) bpf.Instruction {
 		return bpf.Instruction{Op: bpf.LoadImm64, Dst: in.Dst, Imm: pick(rng, m.wide)}
 	}
 	m.randomSource(rng, &in)
+	if !useful(&in) {
+		return nop
+	}
 	return in
 }
 
@@ -190,9 +193,6 @@ func (m *mover) randomSource(rng *rand.Rand, in *bpf.Instruction) {
 	}
 	if in.Op.Class() == bpf.ClassALU && isShift(in) {
 		in.Imm &= 31
-	}
-	if (in.Op.ALU() == bpf.OpDiv || in.Op.ALU() == bpf.OpMod) && !in.UsesSrc() && in.Imm == 0 {
-		in.Imm = 1
 	}
 }
 
@@ -294,6 +294,7 @@ func (m *mover) replaceOperand(rng *rand.Rand, code []bpf.Instruction) bool {
 		in.Dst = pick(rng, m.writable)
 	case in.IsALU() && in.Op.ALU() != bpf.OpNeg && in.Op.ALU() != bpf.OpEnd:
 		m.randomSource(rng, in)
+		return useful(in)
 	default:
 		return false
 	}

@@ -267,6 +267,7 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 	if !costOf(code).less(p.cost) || !p.right(code) {
 		return goOn
 	}
+	code = p.shrink(code)
 	k := key(code)
 	if p.tried[k] {
 		return goOn

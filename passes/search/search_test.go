@@ -2,8 +2,9 @@ package search
 
 import (
 	"context"
+	"fmt"
 	"math"
-	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,13 @@ func below(mask uint64) flow.Value {
 func pointer(kind flow.Kind, base flow.Base, off int64) flow.Value {
 	v := unknown()
 	v.Kind, v.Base, v.Offset = kind, base, off
+	return v
+}
+
+// held is an unknown number that others are so much more than.
+func held(base flow.Base, off int64) flow.Value {
+	v := unknown()
+	v.Base, v.Offset = base, off
 	return v
 }
 
@@ -64,48 +72,17 @@ func window(t testing.TB, level bpf.Level, code string, known facts, needed need
 	return w
 }
 
-// sampling checks candidates by running them from many states that the facts
-// allow, other ones than the search tests them with.
-func sampling(w *windows.Window, states int) passes.Try {
-	b := &builder{w: w, rng: rand.New(rand.NewPCG(seed(w), 99))}
-	for i := range w.Code {
-		b.syms = max(b.syms, int(w.Code[i].Ref))
-	}
-	p := &problem{w: w, need: w.Needs.Regs}
-	p.need[bpf.R10] = 0
-	for r := range bpf.Register(bpf.NumRegisters) {
-		p.writable = append(p.writable, r)
-	}
-	return func(code []bpf.Instruction) encode.Verdict {
-		for range states {
-			l, ok := b.lane()
-			if ok && !p.rightIn(l, code) {
-				c := &encode.Counterexample{Regs: l.start.regs, Memory: map[uint64]byte{}, Symbols: map[int32]uint64{}}
-				for _, s := range l.segs {
-					for i := range s.n {
-						c.Memory[s.addr+uint64(i)] = l.start.mem[s.at+i]
-					}
-				}
-				for i, v := range l.syms {
-					c.Symbols[int32(i)] = v
-				}
-				return encode.Verdict{Outcome: encode.Refuted, Counterexample: c}
-			}
-		}
-		return encode.Verdict{Outcome: encode.Proven}
-	}
-}
-
 // search is what a proposer finds for a window, and all that it asked about.
 func search(t testing.TB, p passes.Proposer, w *windows.Window) (found []bpf.Instruction, ok bool, asked []string) {
 	t.Helper()
-	check := sampling(w, 3000)
-	p.Propose(context.Background(), w, func(code []bpf.Instruction) encode.Verdict {
-		asked = append(asked, bpf.Format(code))
+	checker := encode.New(encode.Options{})
+	ctx := context.Background()
+	p.Propose(ctx, w, func(code []bpf.Instruction) encode.Verdict {
 		if ok {
 			t.Error("asks on after a proof")
 		}
-		v := check(code)
+		v := checker.Check(ctx, w, code)
+		asked = append(asked, fmt.Sprintf("%v %s:\n%s", v.Outcome, v.Reason, bpf.Format(code)))
 		if v.Outcome == encode.Proven {
 			found, ok = code, true
 		}
@@ -115,7 +92,6 @@ func search(t testing.TB, p passes.Proposer, w *windows.Window) (found []bpf.Ins
 }
 
 const (
-	low16  = 0xffff
 	low32  = math.MaxUint32
 	all64  = math.MaxUint64
 	packet = flow.KindPacket
@@ -127,8 +103,9 @@ type findTest struct {
 	code   string
 	facts  facts
 	needs  needs
-	stack  []int // live stack bytes
-	slots  int   // of the result
+	stack  []int       // live stack bytes
+	cells  []flow.Cell // what is known of the stack
+	slots  int         // of the result
 	access int
 	want   string // the result itself, where there is only one
 }
@@ -154,6 +131,10 @@ func findTests() []findTest {
 			needs: needs{1: all64}, slots: 1, access: 1, want: "r1 = *(u8 *)(r2 + 23)\n"},
 		{name: "reload", level: bpf.V2, code: "*(u64 *)(r10 - 16) = r1\nr2 = *(u64 *)(r10 - 16)\nr2 += 1",
 			needs: needs{2: all64}, slots: 2},
+		{name: "context", level: bpf.V2, code: "r2 = *(u32 *)(r6 + 16)\nr3 = r2\nr3 += 4\nr2 = r3", facts: facts{6: pointer(flow.KindContext, 3, 0)},
+			needs: needs{2: all64}, slots: 2, access: 1},
+		{name: "held in a register", level: bpf.V2, code: "r1 = *(u64 *)(r10 - 8)\nr1 += r2", facts: facts{2: unknown(), 7: held(7, 0)},
+			cells: []flow.Cell{{Off: -8, Size: 8, Value: held(7, 0)}}, needs: needs{1: all64}, slots: 2},
 		{name: "dead store", level: bpf.V2, code: "*(u64 *)(r10 - 16) = r1", slots: 0},
 	}
 }
@@ -163,12 +144,16 @@ func checkFound(t *testing.T, p passes.Proposer, tt findTest) {
 	for _, off := range tt.stack {
 		w.Needs.Stack.Add(off, 1)
 	}
+	w.Facts.Stack = tt.cells
+	for _, c := range tt.cells {
+		w.Facts.Written.Add(int(c.Off), int(c.Size))
+	}
 	begin := time.Now()
 	found, ok, asked := search(t, p, w)
-	t.Logf("%v, asked %d", time.Since(begin), len(asked))
+	t.Logf("%v, asked about\n%s", time.Since(begin), strings.Join(asked, ""))
 	switch {
 	case !ok:
-		t.Fatalf("found nothing; asked about %d", len(asked))
+		t.Fatal("found nothing")
 	case costOf(found) != cost{tt.slots, tt.access}:
 		t.Errorf("found\n%scosting %+v, want %d slots, %d accesses", bpf.Format(found), costOf(found), tt.slots, tt.access)
 	case tt.want != "" && bpf.Format(found) != tt.want:
@@ -182,8 +167,32 @@ func TestEnumerateFinds(t *testing.T) {
 	}
 }
 
+// long windows are more than an enumeration can go through.
+func longTests() []findTest {
+	return []findTest{
+		{name: "four bytes", level: bpf.V2, code: `r1 = *(u8 *)(r2 + 4)
+			r3 = *(u8 *)(r2 + 5)
+			r3 <<= 8
+			r3 |= r1
+			r1 = *(u8 *)(r2 + 6)
+			r1 <<= 16
+			r3 |= r1
+			r1 = *(u8 *)(r2 + 7)
+			r1 <<= 24
+			r3 |= r1`, facts: facts{2: pointer(packet, 2, 0)}, needs: needs{3: all64},
+			slots: 1, access: 1, want: "r3 = *(u32 *)(r2 + 4)\n"},
+		{name: "copy of six bytes", level: bpf.V2, code: `r1 = *(u16 *)(r2 + 0)
+			*(u16 *)(r3 + 6) = r1
+			r1 = *(u16 *)(r2 + 2)
+			*(u16 *)(r3 + 8) = r1
+			r1 = *(u16 *)(r2 + 4)
+			*(u16 *)(r3 + 10) = r1`, facts: facts{2: pointer(packet, 2, 0), 3: pointer(flow.KindStack, flow.FrameBase, -16)},
+			stack: []int{-10, -9, -8, -7, -6, -5}, slots: 4, access: 4},
+	}
+}
+
 func TestMCMCFinds(t *testing.T) {
-	for _, tt := range findTests() {
+	for _, tt := range append(findTests(), longTests()...) {
 		tt.want = "" // among code of the same cost, chance decides
 		t.Run(tt.name, func(t *testing.T) { checkFound(t, MCMC(MCMCOptions{}), tt) })
 	}
