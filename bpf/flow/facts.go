@@ -17,11 +17,12 @@ type Options struct {
 // Facts is what holds at each point of a function on every path to it. It is
 // safe for use by several goroutines.
 type Facts struct {
-	fn    *bpf.Function
-	graph *Graph
-	names *naming
-	opts  Options
-	in    []*state // by block; nil where no path leads
+	fn      *bpf.Function
+	graph   *Graph
+	names   *naming
+	opts    Options
+	callees *callees
+	in      []*state // by block; nil where no path leads
 }
 
 // Analyze finds the facts of a function. It fails for one that is not well
@@ -41,7 +42,10 @@ func Analyze(ctx context.Context, fn *bpf.Function, opts Options) (*Facts, error
 			}
 		}
 	}
-	f := &Facts{fn: fn, graph: g, names: newNaming(fn), opts: opts, in: make([]*state, len(fn.Blocks))}
+	f := &Facts{
+		fn: fn, graph: g, names: newNaming(fn), opts: opts, in: make([]*state, len(fn.Blocks)),
+		callees: &callees{known: map[*bpf.Function]bpf.Registers{}},
+	}
 	s := solver{Facts: f, changes: make([]int, len(fn.Blocks)), waits: make([]bool, len(fn.Blocks))}
 	if err := s.ascend(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name, err)
@@ -78,7 +82,7 @@ func (f *Facts) entry() *state {
 }
 
 func (f *Facts) machine(block int, s *state) *machine {
-	return &machine{naming: f.names, fn: f.fn, bigEndian: f.opts.BigEndian, s: s, block: block}
+	return &machine{naming: f.names, facts: f, s: s, block: block}
 }
 
 // walk calls visit with the state before each instruction of a block and with
@@ -149,7 +153,7 @@ func (f *Facts) Taken(block int) (target, next bool) {
 	return target, len(outs) > 0 && outs[0] != nil
 }
 
-// Ref is the symbol that v is the address of, offset included, if that is
+// Ref is the symbol from which v is Offset bytes away, if that is
 // known.
 func (f *Facts) Ref(v Value) (bpf.Ref, bool) { return f.names.ref(v.Base) }
 

@@ -12,11 +12,10 @@ import (
 type machine struct {
 	domain
 	*naming
-	fn        *bpf.Function
-	bigEndian bool
-	s         *state
-	block     int
-	index     int // of the instruction in its block
+	facts *Facts
+	s     *state
+	block int
+	index int // of the instruction in its block
 }
 
 var _ semantics.Machine[number] = (*machine)(nil)
@@ -42,7 +41,7 @@ func (m *machine) step(in bpf.Instruction) error {
 }
 
 // BigEndian tells the target's byte order.
-func (m *machine) BigEndian() bool { return m.bigEndian }
+func (m *machine) BigEndian() bool { return m.facts.opts.BigEndian }
 
 // Reg is what is known of a register.
 func (m *machine) Reg(r bpf.Register) number { return number{m.s.Regs[r], 64} }
@@ -72,7 +71,7 @@ func (m *machine) Imm(in bpf.Instruction) number {
 	case in.Ref == 0 || in.PatchesOffset():
 		return constant(uint64(in.Imm), 64)
 	case in.Op == bpf.LoadImm64:
-		v := number{Unknown(symbolKind(m.fn.Symbol(in.Ref))), 64}
+		v := number{Unknown(symbolKind(m.facts.fn.Symbol(in.Ref))), 64}
 		v.Base = m.symbol(in.Ref)
 		return v
 	}
@@ -148,7 +147,7 @@ func (m *machine) loadStack(in bpf.Instruction, p number) number {
 		return unknown(8 * size)
 	}
 	_, exact := m.s.Cell(off, size)
-	v := m.s.read(&m.domain, off, size, m.bigEndian)
+	v := m.s.read(&m.domain, off, size, m.facts.opts.BigEndian)
 	switch {
 	case in.IsAtomic() && v.Kind.IsPointer():
 		m.scalar(v)
@@ -176,7 +175,7 @@ func frameOffset(p Value, in bpf.Instruction) (int64, bool) {
 func (m *machine) loadField(in bpf.Instruction, p number) number {
 	kind, field := KindAny, -1
 	if p.Base == ContextBase {
-		kind, field = contextField(m.fn.Context, p.Offset+int64(in.Off), in.Size())
+		kind, field = contextField(m.facts.fn.Context, p.Offset+int64(in.Off), in.Size())
 	} else if in.Size() < 4 {
 		kind = KindScalar
 	}
