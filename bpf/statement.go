@@ -316,7 +316,9 @@ func (t *tokens) packetLoad(dst Register) Instruction {
 		in.Op = in.Op&^modeMask | ModeInd
 		in.Src = r
 	}
-	in.Imm = t.imm32()
+	if in.Op.Mode() == ModeAbs || t.peek(0) != "]" {
+		in.Imm = t.imm32()
+	}
 	t.expect("]")
 	return in
 }

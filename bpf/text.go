@@ -190,6 +190,8 @@ func (in Instruction) ldText() string {
 		return fmt.Sprintf("%s = %s ll", in.Dst, value)
 	case in.Op.Mode() == ModeAbs:
 		return fmt.Sprintf("r0 = *(u%d *)skb[%d]", 8*in.Size(), in.Imm)
+	case in.Imm == 0:
+		return fmt.Sprintf("r0 = *(u%d *)skb[%s]", 8*in.Size(), in.Src)
 	}
 	return fmt.Sprintf("r0 = *(u%d *)skb[%s]", 8*in.Size(), plus(in.Src, in.Imm))
 }

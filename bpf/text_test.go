@@ -229,29 +229,30 @@ func roundTrip(t *testing.T, in Instruction) {
 	}
 }
 
-// TestTextOfEveryOpcode tries every opcode with fields that occur.
-func TestTextOfEveryOpcode(t *testing.T) {
-	valid := 0
+// forEveryOpcode calls f with every opcode and fields that occur.
+func forEveryOpcode(f func(Instruction)) {
 	imms := []int64{0, 1, 16, 32, 64, -1, 0x40, 0x50, 0xa0, 0x41, 0x51, 0xa1, 0xe1, 0xf1, 0x100, 0x110, math.MinInt32}
 	for op := range 256 {
 		for _, src := range []Register{0, 1, 4, 10} {
-			for _, off := range []int16{0, 1, 16, 32} {
+			for _, off := range []int16{0, 1, 16, 32, -8} {
 				for _, imm := range imms {
-					for _, ref := range []Ref{0, 7} {
-						in := Instruction{Op: Op(op), Src: src, Off: off, Imm: imm, Ref: ref}
-						if in.valid() {
-							valid++
-						}
-						roundTrip(t, in)
-						in.Dst = 3
-						roundTrip(t, in)
-						in.Target = 9
-						roundTrip(t, in)
-					}
+					f(Instruction{Op: Op(op), Src: src, Off: off, Imm: imm})
+					f(Instruction{Op: Op(op), Dst: 3, Src: src, Off: off, Imm: imm, Target: 9})
+					f(Instruction{Op: Op(op), Dst: 3, Src: src, Off: off, Imm: imm, Ref: 7})
 				}
 			}
 		}
 	}
+}
+
+func TestTextOfEveryOpcode(t *testing.T) {
+	valid := 0
+	forEveryOpcode(func(in Instruction) {
+		if in.valid() {
+			valid++
+		}
+		roundTrip(t, in)
+	})
 	if valid < 3000 {
 		t.Errorf("only %d valid instructions tried", valid)
 	}
