@@ -87,8 +87,8 @@ func (in Instruction) jumpOffset() int {
 // Split cuts raw code, whose first instruction stands at any slot, into blocks
 // at jumps and their targets. Labels count from one in layout order, Pos from
 // one in instruction order. It fails where a jump leads out of the code or
-// into the middle of an instruction, where control runs off the end, and where
-// a register does not exist.
+// into the middle of an instruction, where control runs off the end, where a
+// register does not exist, and where a jump leads to an address in a register.
 func Split(raw []Raw) ([]*Block, error) {
 	if len(raw) == 0 {
 		return nil, fmt.Errorf("no code")
@@ -118,8 +118,13 @@ func blockStarts(raw []Raw) (map[int]bool, error) {
 	known := make(map[int]bool, len(raw))
 	for _, r := range raw {
 		known[r.Slot] = true
-		if r.Dst > R10 || (r.Src > R10) {
+		switch {
+		case r.Dst > R10 || r.Src > R10:
 			return nil, fmt.Errorf("slot %d: no such register", r.Slot)
+		case r.IsJump() && !r.IsCondJump() && r.Op&SourceX != 0:
+			return nil, fmt.Errorf("slot %d: jump to an address in a register", r.Slot)
+		case r.Op == ClassJMP32|OpJA && r.Off != 0:
+			return nil, fmt.Errorf("slot %d: gotol with two offsets", r.Slot)
 		}
 	}
 	starts := map[int]bool{raw[0].Slot: true}

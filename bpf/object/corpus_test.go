@@ -41,7 +41,7 @@ func jobs(sources []string) []job {
 }
 
 func (j job) name() string {
-	base := strings.TrimSuffix(filepath.Base(j.source), ".c")
+	base := filepath.Base(j.source)
 	return base + j.opt + "-" + j.level + "-" + j.target + j.debug
 }
 
@@ -58,7 +58,7 @@ func (j job) run() (object, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "object.o")
-	args := []string{"-target", j.target, "-mcpu=" + j.level, j.opt, "-I/usr/include/" + multiarch(), "-c", j.source, "-o", out}
+	args := []string{"-Wno-unused-command-line-argument", "-target", j.target, "-mcpu=" + j.level, j.opt, "-I/usr/include/" + multiarch(), "-c", j.source, "-o", out}
 	if j.debug != "" {
 		args = append(args, j.debug)
 	}
@@ -118,7 +118,7 @@ func (c *compiler) all(jobs []job) ([]object, error) {
 
 // sources are the jobs for the test sources and the project's examples.
 func sources() ([]job, error) {
-	own, err := filepath.Glob("testdata/*.c")
+	own, err := filepath.Glob("testdata/*.[cs]")
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +128,9 @@ func sources() ([]job, error) {
 	}
 	var out []job
 	for _, j := range jobs(append(own, examples...)) {
+		if strings.HasSuffix(j.source, ".s") && (j.opt != "-O2" || j.debug != "") {
+			continue // the assembler does nothing else there
+		}
 		if j.debug != "" || !needsDebug(j.source) {
 			out = append(out, j)
 		}

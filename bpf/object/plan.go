@@ -49,6 +49,16 @@ func (f *File) plan() (*plan, error) {
 }
 
 func placeFunction(fn *bpf.Function) ([]bpf.Placed, error) {
+	for _, b := range fn.Blocks {
+		for _, in := range b.Code {
+			if err := in.Valid(); err != nil {
+				return nil, err
+			}
+			if in.Op == bpf.ClassJMP|bpf.OpCall && in.Src == bpf.CallLocal && in.Ref == 0 {
+				return nil, errors.New("local call without a symbol")
+			}
+		}
+	}
 	code, err := bpf.Place(fn.Blocks)
 	if err != nil {
 		return nil, err

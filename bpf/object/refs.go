@@ -68,22 +68,11 @@ func (c *codeSection) refsIn(start, end int) []*ref {
 
 func (f *File) newRef(section int, r reloc) (*ref, error) {
 	s := f.elf.sections[section]
-	size := uint64(4)
-	out := &ref{section: section, reloc: r}
-	code := f.code[section] != nil
-	switch {
-	case code && r.typ == reloc6464:
-		out.form, size = formImm64, 16
-	case code && r.typ == reloc6432:
-		out.form, size = formCall, 8
-	case !code && r.typ == relocAbs64:
-		out.form, size = formData64, 8
-	case !code && (r.typ == relocAbs32 || r.typ == relocNoDyld32):
-		out.form = formData32
-	}
-	b, err := span(s.data, r.off, size)
+	out := &ref{section: section, reloc: r, form: f.formOf(section, r)}
+	size := map[form]uint64{formImm64: 16, formCall: 8, formData64: 8}[out.form]
+	b, err := span(s.data, r.off, max(4, size))
 	if err != nil {
-		return nil, fmt.Errorf("relocation at byte %d: beyond the end of the section", r.off)
+		return nil, fmt.Errorf("relocation at byte %d: %w", r.off, err)
 	}
 	out.off = int(r.off)
 	u32 := func(at int) uint64 { return uint64(f.elf.order.Uint32(b[at:])) }
@@ -101,6 +90,30 @@ func (f *File) newRef(section int, r reloc) (*ref, error) {
 		return nil, fmt.Errorf("it describes code in a way that is not understood")
 	}
 	return out, nil
+}
+
+// formOf says how a relocation is written down. In code the type alone does
+// not tell: clang's assembler puts R_BPF_64_64 on jumps to global labels too.
+func (f *File) formOf(section int, r reloc) form {
+	if f.code[section] == nil {
+		switch r.typ {
+		case relocAbs64:
+			return formData64
+		case relocAbs32, relocNoDyld32:
+			return formData32
+		}
+		return formOther
+	}
+	b, err := span(f.elf.sections[section].data, r.off, 1)
+	switch {
+	case err != nil || r.off%bpf.SlotSize != 0:
+		return formOther
+	case r.typ == reloc6464 && bpf.Op(b[0]) == bpf.LoadImm64:
+		return formImm64
+	case r.typ == reloc6432 && bpf.Op(b[0]) == bpf.ClassJMP|bpf.OpCall:
+		return formCall
+	}
+	return formOther
 }
 
 // collectCalls adds the calls of a section that lead to the same section

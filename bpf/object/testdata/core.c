@@ -14,7 +14,7 @@ enum cgroup_subsys_id { cpu_cgrp_id = 1, dummy_id = 7 };
 
 void bpf_rcu_read_lock(void) __ksym __weak;
 void bpf_rcu_read_unlock(void) __ksym __weak;
-extern const void schedule __ksym __weak;
+extern void schedule __ksym __weak;
 extern int LINUX_KERNEL_VERSION __kconfig;
 
 struct event { int pid, ppid; unsigned long long where; char comm[16]; };
