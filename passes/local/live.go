@@ -147,10 +147,10 @@ func (v *view) operandDemand(i int, want uint64) (dst, src uint64) {
 		return 0, want
 	case bpf.OpAnd:
 		a, b := v.operands(i)
-		return want &^ zeros(b), want &^ zeros(a)
+		return forcedDemand(want, zeros(a), zeros(b))
 	case bpf.OpOr:
 		a, b := v.operands(i)
-		return want &^ onesOf(b), want &^ onesOf(a)
+		return forcedDemand(want, onesOf(a), onesOf(b))
 	case bpf.OpXor:
 		return want, want
 	case bpf.OpAdd, bpf.OpSub, bpf.OpMul, bpf.OpNeg:
@@ -165,6 +165,12 @@ func (v *view) operandDemand(i int, want uint64) (dst, src uint64) {
 		return below(32), below(32)
 	}
 	return all, all
+}
+
+// forcedDemand is which bits are needed where either of two operands' bits
+// alone may decide the result. Where both do, the second one has to stay.
+func forcedDemand(want, a, b uint64) (dst, src uint64) {
+	return want &^ b, want &^ (a &^ b)
 }
 
 // operands is what is known of the two operands of instruction i.
