@@ -71,34 +71,52 @@ const (
 	firstJump   = opJEq
 )
 
-var kinds64 = map[bpf.Op]kind{
-	bpf.OpMov: opMov64, bpf.OpAdd: opAdd64, bpf.OpSub: opSub64, bpf.OpMul: opMul64,
-	bpf.OpAnd: opAnd64, bpf.OpOr: opOr64, bpf.OpXor: opXor64, bpf.OpLsh: opLsh64,
-	bpf.OpRsh: opRsh64, bpf.OpArsh: opArsh64, bpf.OpNeg: opNeg64, bpf.OpDiv: opDiv64, bpf.OpMod: opMod64,
-}
+// Tables by operation: the upper four bits of the opcode.
+var (
+	kinds64 = [16]kind{
+		bpf.OpMov >> 4: opMov64, bpf.OpAdd >> 4: opAdd64, bpf.OpSub >> 4: opSub64, bpf.OpMul >> 4: opMul64,
+		bpf.OpAnd >> 4: opAnd64, bpf.OpOr >> 4: opOr64, bpf.OpXor >> 4: opXor64, bpf.OpLsh >> 4: opLsh64,
+		bpf.OpRsh >> 4: opRsh64, bpf.OpArsh >> 4: opArsh64, bpf.OpNeg >> 4: opNeg64, bpf.OpDiv >> 4: opDiv64,
+		bpf.OpMod >> 4: opMod64,
+	}
+	kinds32 = [16]kind{
+		bpf.OpMov >> 4: opMov32, bpf.OpAdd >> 4: opAdd32, bpf.OpSub >> 4: opSub32, bpf.OpMul >> 4: opMul32,
+		bpf.OpAnd >> 4: opAnd32, bpf.OpOr >> 4: opOr32, bpf.OpXor >> 4: opXor32, bpf.OpLsh >> 4: opLsh32,
+		bpf.OpRsh >> 4: opRsh32, bpf.OpArsh >> 4: opArsh32, bpf.OpNeg >> 4: opNeg32, bpf.OpDiv >> 4: opDiv32,
+		bpf.OpMod >> 4: opMod32,
+	}
+	// signedKinds are what Off makes of division, modulo and move.
+	signedKinds = [opSMod32 + 1]kind{
+		opDiv64: opSDiv64, opMod64: opSMod64, opDiv32: opSDiv32, opMod32: opSMod32,
+		opMov64: opSExt64, opMov32: opSExt32,
+	}
+	jumpKinds = [16]kind{
+		bpf.OpJEq >> 4: opJEq, bpf.OpJNE >> 4: opJNE, bpf.OpJGT >> 4: opJGT, bpf.OpJGE >> 4: opJGE,
+		bpf.OpJLT >> 4: opJLT, bpf.OpJLE >> 4: opJLE, bpf.OpJSGT >> 4: opJSGT, bpf.OpJSGE >> 4: opJSGE,
+		bpf.OpJSLT >> 4: opJSLT, bpf.OpJSLE >> 4: opJSLE, bpf.OpJSet >> 4: opJSet,
+	}
+	// Atomics by the upper four of the low eight bits of their Imm.
+	lockedKinds = [16]kind{
+		bpf.AtomicAdd >> 4: opAtomicAdd, bpf.AtomicOr >> 4: opAtomicOr, bpf.AtomicAnd >> 4: opAtomicAnd,
+		bpf.AtomicXor >> 4: opAtomicXor,
+	}
+	fetchKinds = [16]kind{
+		bpf.AtomicAdd >> 4: opFetchAdd, bpf.AtomicOr >> 4: opFetchOr, bpf.AtomicAnd >> 4: opFetchAnd,
+		bpf.AtomicXor >> 4: opFetchXor, bpf.AtomicXchg >> 4: opXchg, bpf.AtomicCmpXchg >> 4: opCmpXchg,
+	}
+)
 
-var kinds32 = map[bpf.Op]kind{
-	bpf.OpMov: opMov32, bpf.OpAdd: opAdd32, bpf.OpSub: opSub32, bpf.OpMul: opMul32,
-	bpf.OpAnd: opAnd32, bpf.OpOr: opOr32, bpf.OpXor: opXor32, bpf.OpLsh: opLsh32,
-	bpf.OpRsh: opRsh32, bpf.OpArsh: opArsh32, bpf.OpNeg: opNeg32, bpf.OpDiv: opDiv32, bpf.OpMod: opMod32,
-}
-
-// signedKinds are what Off makes of division, modulo and move.
-var signedKinds = map[kind]kind{
-	opDiv64: opSDiv64, opMod64: opSMod64, opDiv32: opSDiv32, opMod32: opSMod32,
-	opMov64: opSExt64, opMov32: opSExt32,
-}
-
-var jumpKinds = map[bpf.Op]kind{
-	bpf.OpJEq: opJEq, bpf.OpJNE: opJNE, bpf.OpJGT: opJGT, bpf.OpJGE: opJGE, bpf.OpJLT: opJLT, bpf.OpJLE: opJLE,
-	bpf.OpJSGT: opJSGT, bpf.OpJSGE: opJSGE, bpf.OpJSLT: opJSLT, bpf.OpJSLE: opJSLE, bpf.OpJSet: opJSet,
-}
-
-var atomicKinds = map[int64]kind{
-	bpf.AtomicLoadAcq: opLoad, bpf.AtomicStRel: opStore, bpf.AtomicXchg: opXchg, bpf.AtomicCmpXchg: opCmpXchg,
-	bpf.AtomicAdd: opAtomicAdd, bpf.AtomicOr: opAtomicOr, bpf.AtomicAnd: opAtomicAnd, bpf.AtomicXor: opAtomicXor,
-	bpf.AtomicAdd | bpf.AtomicFetch: opFetchAdd, bpf.AtomicOr | bpf.AtomicFetch: opFetchOr,
-	bpf.AtomicAnd | bpf.AtomicFetch: opFetchAnd, bpf.AtomicXor | bpf.AtomicFetch: opFetchXor,
+// atomicKind is the kind of a valid atomic instruction.
+func atomicKind(imm int64) kind {
+	switch {
+	case imm == bpf.AtomicLoadAcq:
+		return opLoad
+	case imm == bpf.AtomicStRel:
+		return opStore
+	case imm&bpf.AtomicFetch != 0:
+		return fetchKinds[imm>>4&15]
+	}
+	return lockedKinds[imm>>4&15]
 }
 
 // decode makes an op of a valid instruction; ok is false for one that is not
@@ -115,7 +133,7 @@ func (r *Runner) decode(in bpf.Instruction) (o op, ok bool) {
 		return r.decodeAccess(in), true
 	case in.IsCondJump():
 		o = r.operand(in)
-		o.kind, o.size = jumpKinds[in.Op.Jump()], 8
+		o.kind, o.size = jumpKinds[in.Op.Jump()>>4], 8
 		if in.Op.Class() == bpf.ClassJMP32 {
 			o.size = 4
 		}
@@ -149,9 +167,9 @@ func (r *Runner) decodeALU(in bpf.Instruction) op {
 		}
 		return o
 	}
-	o.kind = kinds32[in.Op.ALU()]
+	o.kind = kinds32[in.Op.ALU()>>4]
 	if is64 {
-		o.kind = kinds64[in.Op.ALU()]
+		o.kind = kinds64[in.Op.ALU()>>4]
 	}
 	if in.Off != 0 {
 		o.kind, o.size = signedKinds[o.kind], uint8(in.Off)
@@ -174,7 +192,7 @@ func (r *Runner) decodeAccess(in bpf.Instruction) op {
 		if !in.IsAtomic() {
 			break
 		}
-		o.kind = atomicKinds[in.Imm]
+		o.kind = atomicKind(in.Imm)
 		if in.Imm == bpf.AtomicLoadAcq {
 			base = in.Src
 		}

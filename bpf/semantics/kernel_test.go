@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,8 +21,6 @@ import (
 // The kernel is the judge of what instructions mean. Test programs are of type
 // syscall, whose context is plain memory: they take R0 to R9 and 64 bytes of
 // stack from it, run the code under test, and put both back.
-
-var kernelPrograms = flag.Int("kernel-programs", 300, "number of random programs to run in the kernel")
 
 const (
 	scratchLow  = -80 // the stack bytes that code under test may use
@@ -291,16 +289,20 @@ func TestMemoryAgainstKernel(t *testing.T) {
 	}
 }
 
-// TestRandomProgramsAgainstKernel runs random programs with forward jumps.
-// -kernel-programs says how many.
+// TestRandomProgramsAgainstKernel runs random programs with forward jumps. The
+// environment's K2CC_KERNEL_PROGRAMS says how many.
 func TestRandomProgramsAgainstKernel(t *testing.T) {
 	needKernel(t)
-	if n, err := fmt.Sscan(os.Getenv("K2CC_KERNEL_PROGRAMS"), kernelPrograms); n == 1 && err != nil {
-		t.Fatalf("K2CC_KERNEL_PROGRAMS: %v", err)
+	programs := 300
+	if s := os.Getenv("K2CC_KERNEL_PROGRAMS"); s != "" {
+		var err error
+		if programs, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("K2CC_KERNEL_PROGRAMS: %v", err)
+		}
 	}
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 0))
-	for range *kernelPrograms {
+	for range programs {
 		body := randomBlocks(rng)
 		prog, err := loadCode(encode(t, wrap(t, body)))
 		if err != nil {

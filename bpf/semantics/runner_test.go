@@ -174,8 +174,7 @@ func TestRunnerDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// BenchmarkRunner runs code as windows have it: the time of one run of eight
-// instructions, its state copied first.
+// BenchmarkRunner decodes and runs eight instructions as windows have them.
 func BenchmarkRunner(b *testing.B) {
 	code := parse(b, `
 		r1 = *(u8 *)(r10 - 80)
@@ -192,12 +191,30 @@ func BenchmarkRunner(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var f Flat
-	for b.Loop() {
-		f.CopyFrom(in)
-		if err := r.Run(&f); err != nil {
-			b.Fatal(err)
+	b.Run("Reset", func(b *testing.B) {
+		for b.Loop() {
+			if err := r.Reset(code, false); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
-	b.ReportMetric(float64(b.N)*float64(len(code))/b.Elapsed().Seconds()/1e6, "Minsns/s")
+		report(b, len(code))
+	})
+	var f Flat
+	b.Run("CopyFrom", func(b *testing.B) {
+		for b.Loop() {
+			f.CopyFrom(in)
+		}
+	})
+	b.Run("Run", func(b *testing.B) {
+		for b.Loop() {
+			if err := r.Run(&f); err != nil {
+				b.Fatal(err)
+			}
+		}
+		report(b, len(code))
+	})
+}
+
+func report(b *testing.B, insns int) {
+	b.ReportMetric(float64(b.N)*float64(insns)/b.Elapsed().Seconds()/1e6, "Minsns/s")
 }
