@@ -27,7 +27,8 @@ var worldHelpers = map[asm.BuiltinFunc]uint32{
 	asm.FnGetPrandomU32:    randomOffset,
 }
 
-// fixWorld puts the harness's clock and random numbers into every program.
+// fixWorld puts the harness's clock and random numbers into every program, and
+// stains its stack.
 func fixWorld(spec *ebpf.CollectionSpec) {
 	spec.Maps[worldMap] = &ebpf.MapSpec{
 		Name: worldMap, Type: ebpf.Array,
@@ -57,7 +58,7 @@ func fixProgram(code asm.Instructions) asm.Instructions {
 			code = append(code, reader(name, offset, code[0])...)
 		}
 	}
-	return code
+	return stain(code)
 }
 
 // reader is a subprogram that returns the 64-bit word of the world at offset.

@@ -48,7 +48,8 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s: %x became %x", where, d.Old, d.New)
 }
 
-// Equal tells whether no difference was found.
+// Equal tells whether no difference was found. It says nothing about the
+// programs in Unrun.
 func (r Result) Equal() bool { return len(r.Differences) == 0 }
 
 func (r Result) String() string {

@@ -40,8 +40,6 @@ type KernelRunner struct {
 	rings map[string]*ringbuf.Reader
 	path  []byte // what UserPath stands for
 	tasks *tasks // nil before the first raw tracepoint
-
-	stains map[ebpf.ProgramType]*ebpf.Program
 }
 
 // NewKernelRunner loads the example's object and fills its maps with the
@@ -72,11 +70,7 @@ func NewKernelRunner(e Example, object []byte, seed int64) (*KernelRunner, error
 	if err != nil {
 		return nil, fmt.Errorf("load %s with a clock of its own: %w", e.Name, err)
 	}
-	k := &KernelRunner{
-		coll:   coll,
-		path:   []byte("/usr/lib/locale/locale-archive\x00"),
-		stains: map[ebpf.ProgramType]*ebpf.Program{},
-	}
+	k := &KernelRunner{coll: coll, path: []byte("/usr/lib/locale/locale-archive\x00")}
 	if err := k.start(e, seed); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("set up %s: %w", e.Name, err)
@@ -142,9 +136,6 @@ func (k *KernelRunner) Close() {
 	if k.tasks != nil {
 		k.tasks.close()
 	}
-	for _, p := range k.stains {
-		p.Close()
-	}
 	k.coll.Close()
 }
 
@@ -177,9 +168,6 @@ func (k *KernelRunner) Run(p Program, in Input) (Output, error) {
 	default:
 		const headroom = 256
 		opts.DataOut = make([]byte, len(in.Data)+headroom)
-	}
-	if err := k.stainFor(p.RunAs, opts); err != nil {
-		return Output{}, fmt.Errorf("run %s: %w", p.Name, err)
 	}
 	ret, err := program.Run(&opts)
 	if err != nil {

@@ -1,42 +1,72 @@
 package examples
 
 import (
-	"fmt"
-
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 )
 
-// stain is a program that fills the stack that the next program gets with a
-// pattern. Without it the stack often holds the zeros, or the values of an
-// earlier run, that a missing store should have put there.
-func stain(t ebpf.ProgramType) (*ebpf.Program, error) {
-	const stackSize, pattern = 512, 0x5a5a5a5a
-	var code asm.Instructions
-	code = append(code, asm.Mov.Imm(asm.R0, pattern))
-	for off := int16(8); off <= stackSize; off += 8 {
-		code = append(code, asm.StoreMem(asm.RFP, -off, asm.R0, asm.DWord))
+// A stack often holds the zeros, or the values of an earlier run, that a store
+// which is missing should have put there. So every function begins with stores
+// of a pattern to all of its stack. They make nothing known to the verifier that
+// a program which was accepted could need.
+
+const stainPattern = 0x5a5a5a5a
+
+// stain puts those stores in front of every function of a program.
+func stain(code asm.Instructions) asm.Instructions {
+	var stained asm.Instructions
+	for start := 0; start < len(code); {
+		end := start + 1
+		for end < len(code) && code[end].Symbol() == "" {
+			end++
+		}
+		stained = append(stained, stainFunction(code[start:end])...)
+		start = end
 	}
-	code = append(code, asm.Mov.Imm(asm.R0, 0), asm.Return())
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: t, License: "GPL", Instructions: code})
-	if err != nil {
-		return nil, fmt.Errorf("stain the stack of %v: %w", t, err)
-	}
-	return p, nil
+	return stained
 }
 
-// stainFor fills the stack for a program that is run with opts next.
-func (k *KernelRunner) stainFor(t ebpf.ProgramType, opts ebpf.RunOptions) error {
-	if k.stains[t] == nil {
-		p, err := stain(t)
-		if err != nil {
-			return err
+func stainFunction(code asm.Instructions) asm.Instructions {
+	depth := stackDepth(code)
+	if depth == 0 {
+		return code
+	}
+	var stained asm.Instructions
+	for off := int16(4); off <= depth; off += 4 {
+		stained = append(stained, asm.StoreImm(asm.RFP, -off, stainPattern, asm.Word))
+	}
+	// What names the function and its first line moves to its new beginning.
+	first := code[0]
+	head := stained[0].WithSymbol(first.Symbol())
+	if fn := btf.FuncMetadata(&first); fn != nil {
+		head = btf.WithFuncMetadata(head, fn)
+		first = btf.WithFuncMetadata(first, nil)
+	}
+	if line := first.Source(); line != nil {
+		head = head.WithSource(line)
+	}
+	stained[0] = head
+	stained = append(stained, first.WithSymbol(""))
+	return append(stained, code[1:]...)
+}
+
+// stackDepth is how many bytes of its stack a function speaks of, a multiple of
+// eight. It takes the code line by line, as compilers lay it out.
+func stackDepth(code asm.Instructions) int16 {
+	var lowest int16
+	frame := map[asm.Register]bool{asm.RFP: true} // registers that equal R10
+	for _, in := range code {
+		class := in.OpCode.Class()
+		switch {
+		case class.IsStore() && frame[in.Dst], class.IsLoad() && !in.IsLoadFromMap() && frame[in.Src]:
+			lowest = min(lowest, in.Offset)
+		case in.OpCode.ALUOp() == asm.Add && in.OpCode.Source() == asm.ImmSource && frame[in.Dst]:
+			lowest = min(lowest, int16(max(in.Constant, -512)))
 		}
-		k.stains[t] = p
+		if class.IsALU() || class.IsLoad() {
+			frame[in.Dst] = in.OpCode.ALUOp() == asm.Mov && in.Src == asm.RFP &&
+				in.OpCode.Source() == asm.RegSource || in.Dst == asm.RFP
+		}
 	}
-	opts.ContextOut, opts.DataOut = nil, nil
-	if _, err := k.stains[t].Run(&opts); err != nil {
-		return fmt.Errorf("stain the stack of %v: %w", t, err)
-	}
-	return nil
+	return (-lowest + 7) &^ 7
 }
