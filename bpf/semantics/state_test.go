@@ -1,0 +1,102 @@
+package semantics
+
+import (
+	"math"
+	"testing"
+
+	"github.com/k2cc/k2cc/bpf"
+)
+
+// What loaders put in place of a symbol depends on where it stands.
+func TestStateSymbols(t *testing.T) {
+	const value = 0x1_8000_0010
+	for text, want := range map[string]uint64{
+		"r1 = @1 ll":                value,
+		"r1 = @1:0x77 ll":           value,
+		"r1 = @1":                   0xffff_ffff_8000_0010,
+		"w1 = @1":                   0x8000_0010,
+		"r1 = 0\nr1 += @1:24":       0xffff_ffff_8000_0010,
+		"r1 = *(u8 *)(r10 + @1:24)": 0x55,
+		"*(u8 *)(r10 + @1) = 7\nr1 = 0\nr1 = *(u8 *)(r10 + 16)": 7,
+		"r1 = @2 ll": 0,
+	} {
+		s := &State{Symbols: map[bpf.Ref]uint64{1: value}}
+		s.Regs[bpf.R10] = 0x1000
+		s.Write(0x1010, 1, 0x55)
+		if _, err := s.Run(parse(t, text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if s.Regs[1] != want {
+			t.Errorf("%s: got %#x, want %#x", text, s.Regs[1], want)
+		}
+	}
+}
+
+func TestStateRunTaken(t *testing.T) {
+	for text, want := range map[string]bool{
+		"r1 = 5\nif r1 s> -1 goto L1": true,
+		"r1 = 5\nif r1 > -1 goto L1":  false,
+		"r1 = 5":                      false,
+	} {
+		taken, err := new(State).Run(parse(t, text))
+		if err != nil || taken != want {
+			t.Errorf("%s: got %v, %v", text, taken, err)
+		}
+	}
+}
+
+func TestStateRunRefuses(t *testing.T) {
+	for _, text := range []string{"goto L1", "call 1", "exit", "if r1 > 5 goto L1\nr1 = 5", "r0 = *(u8 *)skb[0]", "may_goto L1"} {
+		if _, err := new(State).Run(parse(t, text)); err == nil {
+			t.Errorf("%s: no error", text)
+		}
+	}
+}
+
+func TestStateCloneSharesNothing(t *testing.T) {
+	s := &State{Symbols: map[bpf.Ref]uint64{1: 1}}
+	s.Write(100, 8, math.MaxUint64)
+	c := s.Clone()
+	c.Write(100, 1, 0)
+	c.Symbols[1] = 2
+	c.Regs[1] = 3
+	if s.Read(100, 8) != math.MaxUint64 || s.Symbols[1] != 1 || s.Regs[1] != 0 {
+		t.Errorf("the original has changed: %+v", s)
+	}
+}
+
+func TestStateFill(t *testing.T) {
+	s := &State{Fill: func(addr uint64) byte { return byte(addr) }}
+	s.Write(0x12, 1, 0xff)
+	if got := s.Read(0x10, 4); got != 0x13ff1110 {
+		t.Errorf("little-endian: got %#x", got)
+	}
+	s.Big = true
+	if got := s.Read(0x10, 4); got != 0x1011ff13 {
+		t.Errorf("big-endian: got %#x", got)
+	}
+}
+
+// Division by zero and overflow in the domain itself follow SMT-LIB.
+func TestWordsDivision(t *testing.T) {
+	var d Words
+	w := func(v uint64) Word { return d.Const(v, 8) }
+	for _, test := range []struct {
+		name      string
+		got, want Word
+	}{
+		{"5 / 0", d.UDiv(w(5), w(0)), w(0xff)},
+		{"5 % 0", d.URem(w(5), w(0)), w(5)},
+		{"5 s/ 0", d.SDiv(w(5), w(0)), w(0xff)},
+		{"-5 s/ 0", d.SDiv(w(0xfb), w(0)), w(1)},
+		{"-5 s% 0", d.SRem(w(0xfb), w(0)), w(0xfb)},
+		{"-128 s/ -1", d.SDiv(w(0x80), w(0xff)), w(0x80)},
+		{"-128 s% -1", d.SRem(w(0x80), w(0xff)), w(0)},
+		{"-7 s/ 2", d.SDiv(w(0xf9), w(2)), w(0xfd)},
+		{"-7 s% 2", d.SRem(w(0xf9), w(2)), w(0xff)},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: got %+v, want %+v", test.name, test.got, test.want)
+		}
+	}
+}
