@@ -2,8 +2,21 @@ package driver
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
 
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/bpf/object"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/passes/jumps"
 	"github.com/k2cc/k2cc/toml"
+	"github.com/k2cc/k2cc/verify"
+	"github.com/k2cc/k2cc/windows"
 )
 
 // Options say how one object is to be optimised.
@@ -13,23 +26,270 @@ type Options struct {
 	Level  int          // ISA level that bounds the output, 1 to 4; 0: what the input uses
 }
 
-// Report says what was done to an object.
-type Report struct {
-	Functions []FunctionReport
-}
-
-// FunctionReport says what was done to one function. Sizes are in 8-byte
-// slots; a 64-bit immediate load counts two.
-type FunctionReport struct {
-	Name, Section           string
-	SlotsBefore, SlotsAfter int
-	Windows                 int    // windows looked at
-	Rewrites                int    // windows replaced
-	Skipped                 string // why the function was left alone, if it was
-}
-
 // Optimize returns the object with its functions rewritten. An error means
 // that nothing can be said about the object; the caller then keeps the input.
 func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Report, err error) {
-	return in, &Report{}, ctx.Err()
+	start := time.Now()
+	file, err := object.Read(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &rewriter{
+		opts: opts, in: in, file: file,
+		kernel:   verify.NewLoader(),
+		deadline: start.Add(opts.Config.Budget.Object),
+	}
+	if err := o.askKernel(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, fn := range file.Program().Functions {
+		if err := o.function(ctx, fn); err != nil {
+			return nil, nil, err
+		}
+	}
+	out, err = o.finish(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out, o.report(), nil
 }
+
+// rewriter is the work on one object.
+type rewriter struct {
+	opts     Options
+	in       []byte
+	file     *object.File
+	kernel   *verify.Loader
+	deadline time.Time
+	before   []verify.ProgramResult // what the kernel says of the input
+	unasked  string                 // why the kernel is not asked, if it is not
+	jobs     []*work
+}
+
+// work is the work on one function.
+type work struct {
+	fn      *bpf.Function
+	blocks  []*bpf.Block // the input's
+	slots   int          // the input's
+	manager *passes.Manager
+	target  windows.Target
+	jumps   bool // simplify control flow
+	result  *passes.Result
+	left    string // why the function, or a part of what was found, was left alone
+	missed  bool   // time ran out before all windows were looked at
+	// rejected counts the rewrites that the verifier did not accept.
+	rejected int
+}
+
+// askKernel loads the input's programs, so that those that load before can be
+// held to load afterwards.
+func (o *rewriter) askKernel(ctx context.Context) error {
+	mode := o.opts.Config.Kernel
+	if mode == toml.KernelOff {
+		o.unasked = "the kernel was not asked: kernel = \"off\""
+		return nil
+	}
+	err := verify.Permitted()
+	if err == nil {
+		o.before, err = o.kernel.Load(ctx, o.in, verify.Options{})
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case mode == toml.KernelRequire:
+		return fmt.Errorf("kernel = \"require\", but the kernel can't be asked: %w", err)
+	}
+	o.unasked = fmt.Sprintf("the kernel was not asked: %v", err)
+	o.before = nil
+	return nil
+}
+
+// confirmed tells whether the kernel's word on the function can be had.
+func (o *rewriter) confirmed(fn *bpf.Function) bool {
+	if o.unasked != "" {
+		return false
+	}
+	for _, p := range o.before {
+		if p.State != verify.Accepted && (fn.Context == bpf.ContextNone || p.Name == fn.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// function optimises one function as far as its settings let it.
+func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
+	cfg := o.opts.Config.For(fn.Name, fn.Section)
+	j := &work{fn: fn, blocks: fn.Blocks, slots: fn.Slots()}
+	o.jobs = append(o.jobs, j)
+	if cfg.Skip {
+		j.left = "skipped by k2.toml"
+		return nil
+	}
+	pipeline, err := newPipeline(cfg.Passes)
+	if err != nil {
+		return err
+	}
+	j.target, j.jumps = o.target(fn, cfg), pipeline.jumps
+	j.manager = &passes.Manager{
+		Pipeline: pipeline.proposers,
+		Target:   j.target,
+		Size:     cfg.Window.Size,
+		Window:   cfg.Budget.Window,
+		Deadline: o.deadline,
+		Workers:  runtime.GOMAXPROCS(0),
+	}
+	return o.run(ctx, j)
+}
+
+// run looks for rewrites in a function whose code is the input's.
+func (o *rewriter) run(ctx context.Context, j *work) error {
+	j.fn.Blocks = j.blocks
+	fn, err := j.simplify(ctx, j.fn)
+	if err == nil {
+		j.result, err = j.manager.Run(ctx, fn)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		j.left, j.result = err.Error(), nil
+		return nil
+	}
+	j.missed = j.result.OutOfTime
+	return o.settle(ctx, j)
+}
+
+// simplify is the function with simpler control flow, where that is wanted.
+func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+	if !j.jumps {
+		return fn, nil
+	}
+	out := jumps.Simplify(fn, j.target.Level)
+	if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
+		return nil, fmt.Errorf("simplified control flow: %w", err)
+	}
+	return out, nil
+}
+
+// settle puts the function's new code into the object if the static check has
+// nothing against it.
+func (o *rewriter) settle(ctx context.Context, j *work) error {
+	j.fn.Blocks = j.blocks
+	if j.result == nil {
+		return nil
+	}
+	out, err := j.simplify(ctx, j.result.Layout.Function())
+	if err == nil {
+		err = verify.StaticChange(ctx, j.fn, out, max(j.target.Level, j.fn.Level()))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		j.left, j.result = err.Error(), nil
+		return nil
+	}
+	j.fn.Blocks = out.Blocks
+	return nil
+}
+
+func (o *rewriter) target(fn *bpf.Function, cfg toml.Config) windows.Target {
+	level := o.file.Program().Level
+	bound := min(nonZero(o.opts.Level), nonZero(int(cfg.ISA)))
+	if bound <= int(bpf.V4) {
+		level = bpf.Level(bound)
+	}
+	shared := map[flow.Kind]bool{}
+	for region, kinds := range map[toml.Region][]flow.Kind{
+		toml.RegionMap:    {flow.KindMapValue},
+		toml.RegionPacket: {flow.KindPacket},
+		toml.RegionOther:  {flow.KindOther},
+	} {
+		for _, k := range kinds {
+			shared[k] = cfg.Memory.IsShared(region)
+		}
+	}
+	return windows.Target{
+		Level:     level,
+		BigEndian: o.file.Program().BigEndian,
+		Atomics:   cfg.Goal == toml.GoalSize,
+		Shared:    shared,
+		Confirmed: o.confirmed(fn),
+	}
+}
+
+// nonZero is n, or a number above all levels for zero, which stands for none.
+func nonZero(n int) int {
+	if n == 0 {
+		return int(bpf.V4) + 1
+	}
+	return n
+}
+
+// finish writes the object, and takes back what the kernel does not accept.
+func (o *rewriter) finish(ctx context.Context) ([]byte, error) {
+	out, err := o.file.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("write object: %w", err)
+	}
+	if o.unasked != "" || !o.changed() {
+		return out, nil
+	}
+	return o.confirm(ctx, out)
+}
+
+func (o *rewriter) changed() bool {
+	for _, j := range o.jobs {
+		if j.result != nil && !sameBlocks(j.fn.Blocks, j.blocks) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameBlocks(a, b []*bpf.Block) bool {
+	return slices.EqualFunc(a, b, func(x, y *bpf.Block) bool {
+		return x.Label == y.Label && slices.Equal(x.Code, y.Code)
+	})
+}
+
+// report says what was done.
+func (o *rewriter) report() *Report {
+	rep := &Report{Kernel: o.unasked}
+	for _, j := range o.jobs {
+		f := FunctionReport{
+			Name: j.fn.Name, Section: j.fn.Section,
+			SlotsBefore: j.slots, SlotsAfter: j.fn.Slots(),
+			Skipped: j.left,
+		}
+		if j.result != nil {
+			f.Windows, f.Rewrites = j.result.Windows, len(j.result.Changed())
+			f.Passes = j.result.Stats
+		}
+		if j.rejected > 0 {
+			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that the verifier rejects taken back", j.rejected))
+		}
+		if j.missed {
+			f.Skipped = join(f.Skipped, "time ran out before all windows were looked at")
+		}
+		rep.Functions = append(rep.Functions, f)
+	}
+	for _, s := range o.file.Skipped() {
+		rep.Functions = append(rep.Functions, FunctionReport{Name: s.Function, Section: s.Section, Skipped: s.Reason})
+	}
+	return rep
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+// errStillBroken says that reverting rewrites did not make a program load
+// again, which only a fault of the object's writer can bring about.
+var errStillBroken = errors.New("a program that loaded before is rejected even with its code restored")

@@ -6,7 +6,26 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/k2cc/k2cc/passes"
 )
+
+// Report says what was done to an object.
+type Report struct {
+	Functions []FunctionReport
+	Kernel    string // why the kernel was not asked about the result, if it was not
+}
+
+// FunctionReport says what was done to one function. Sizes are in 8-byte
+// slots; a 64-bit immediate load counts two.
+type FunctionReport struct {
+	Name, Section           string
+	SlotsBefore, SlotsAfter int
+	Windows                 int                     // windows looked at
+	Rewrites                int                     // windows replaced
+	Passes                  map[string]passes.Stats // by the pass's name
+	Skipped                 string                  // why the function, or part of what was found, was left alone
+}
 
 // print writes the report as a table, under the object's name.
 func (r *Report) print(w io.Writer, name string) {
@@ -27,6 +46,9 @@ func (r *Report) print(w io.Writer, name string) {
 	}
 	t.AppendFooter(table.Row{"", "all", before, after, saved(before, after), windows, rewrites, ""})
 	t.Render()
+	if r.Kernel != "" {
+		fmt.Fprintln(w, r.Kernel)
+	}
 }
 
 // newTable returns a table in the style of all of k2cc's tables.

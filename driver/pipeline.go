@@ -1,0 +1,45 @@
+package driver
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/passes/local"
+	"github.com/k2cc/k2cc/passes/search"
+)
+
+// defaultPipeline goes from the cheapest to the dearest: rewriting by rules of
+// thumb first, so that search gets what they leave.
+const defaultPipeline = "jumps,local,enumerate,mcmc"
+
+// pipeline is what a pipeline string names.
+type pipeline struct {
+	// jumps tells to simplify control flow, before and after the windows are
+	// looked at, wherever in the string it stands.
+	jumps     bool
+	proposers []passes.Proposer // in the string's order
+}
+
+// newPipeline reads a pipeline string: names with commas between them.
+func newPipeline(s string) (pipeline, error) {
+	if s == "" {
+		s = defaultPipeline
+	}
+	known := []passes.Proposer{local.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{})}
+	var out pipeline
+	for name := range strings.SplitSeq(s, ",") {
+		name = strings.TrimSpace(name)
+		if name == "jumps" {
+			out.jumps = true
+			continue
+		}
+		i := slices.IndexFunc(known, func(p passes.Proposer) bool { return p.Name() == name })
+		if i < 0 {
+			return pipeline{}, fmt.Errorf("passes = %q: no pass is called %q", s, name)
+		}
+		out.proposers = append(out.proposers, known[i])
+	}
+	return out, nil
+}
