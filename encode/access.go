@@ -16,8 +16,11 @@ type event struct {
 	load   bool // reads
 	store  bool // writes; an atomic does both
 	atomic bool
+	field  bool  // is, or may be, to a field of a context
+	scalar bool  // a load from a field that is zero-extended in any case
 	v      value // what a store wrote
-	epoch  int   // for a context: how many writes to it came before
+	epoch  int   // for a field: how many writes to fields came before
+	group  int   // for common memory: the epoch
 }
 
 // access runs a load, store or atomic.
@@ -31,10 +34,16 @@ func (mc *machine) access(in bpf.Instruction) error {
 	case flow.KindPacketEnd, flow.KindMap:
 		return fmt.Errorf("access through a pointer that is not for it: %w", errNotModelled)
 	case flow.KindContext:
-		return mc.contextAccess(in, ev)
+		ev.field = true
+		return mc.fieldAccess(in, ev)
 	}
-	if err := mc.checkAccess(&ev); err != nil {
+	if err := mc.checkAccess(&ev, mc.Reg(base)); err != nil {
 		return err
+	}
+	mc.enter(&ev)
+	if mc.fields && !ev.addr.kind.IsPointer() && !ev.atomic {
+		ev.field = true
+		return mc.fieldAccess(in, ev)
 	}
 	before := len(mc.log.stores)
 	if err := semantics.Step[value](mc, in); err != nil {
@@ -43,13 +52,50 @@ func (mc *machine) access(in bpf.Instruction) error {
 	if len(mc.log.stores) > before {
 		ev.v = mc.log.stores[before].v
 	}
+	if ev.store && !ev.addr.kind.IsPointer() {
+		mc.fieldStores++
+	}
+	if mc.mayLoadPointer(ev) {
+		mc.widen(in.Dst, ev)
+	}
 	mc.events = append(mc.events, ev)
 	return nil
 }
 
+// enter finds the epoch of an access to common memory.
+func (mc *machine) enter(ev *event) {
+	if !ev.atomic && !mc.m.common[ev.addr.kind] {
+		return
+	}
+	if mc.accesses < len(mc.epochs) {
+		mc.epoch = mc.epochs[mc.accesses]
+	}
+	mc.accesses++
+	ev.group = mc.epoch
+}
+
+// mayLoadPointer tells whether a load of four bytes, through a pointer of unknown
+// kind, may yield a 64-bit one.
+func (mc *machine) mayLoadPointer(ev event) bool {
+	return ev.load && ev.size == 4 && !ev.atomic && ev.in.Op.Mode() == bpf.ModeMem &&
+		!ev.addr.kind.IsPointer() && !mc.onlyNumbers(ev.addr, 4)
+}
+
+// widen accounts for four-byte loads that yield a 64-bit pointer: through a
+// pointer of unknown kind, it may be a context's packet pointer that is read.
+func (mc *machine) widen(dst bpf.Register, ev event) {
+	v := mc.regs[dst]
+	v.kind = flow.KindAny
+	if mc.careful {
+		name := fmt.Sprintf("h%d_%d_%d", ev.addr.base.id, ev.addr.off, ev.group)
+		v.node = mc.g.concat(mc.g.variable(name, 32), mc.g.extract(v.node, 31, 0))
+	}
+	mc.SetReg(dst, v)
+}
+
 // event says what kind of access an instruction is, and through which register.
 func (mc *machine) event(in bpf.Instruction) (bpf.Register, event) {
-	ev := event{in: in, size: in.Size(), atomic: in.IsAtomic(), epoch: mc.ctxStores}
+	ev := event{in: in, size: in.Size(), atomic: in.IsAtomic(), epoch: mc.fieldStores}
 	base := in.Dst
 	switch {
 	case in.IsLoad():
@@ -70,27 +116,29 @@ func (mc *machine) event(in bpf.Instruction) (bpf.Register, event) {
 // lie there.
 func (mc *machine) Load(in bpf.Instruction, base bpf.Register) (value, error) {
 	a, size := mc.g.address(mc.Reg(base), in.Off), in.Size()
-	if v, ok := mc.log.whole(a, size); ok {
+	if v, ok := mc.log.whole(a, size, mc.epoch); ok {
 		if size == 8 {
 			return v, nil
 		}
 		return scalar(mc.g.extract(v.node, 8*size-1, 0)), nil
 	}
-	v := scalar(mc.log.load(a, size))
-	if size == 8 && a.kind != flow.KindPacket && !mc.onlyNumbers(a) {
+	v := scalar(mc.log.load(a, size, mc.epoch))
+	if size == 8 && a.kind != flow.KindPacket && !mc.onlyNumbers(a, 8) {
 		v.kind = flow.KindAny
+		// What is read here may lead into the frame after all.
+		mc.m.escaped = mc.m.escaped || mc.log.mayHoldFrame(a, size)
 	}
 	return v, nil
 }
 
-// onlyNumbers tells whether the old code read or wrote the eight bytes at a in
+// onlyNumbers tells whether the old code read or wrote the size bytes at a in
 // parts, which the verifier lets nobody do where a pointer is kept.
-func (mc *machine) onlyNumbers(a address) bool {
+func (mc *machine) onlyNumbers(a address, size int) bool {
 	if mc.old == nil || a.kind == flow.KindStack {
 		return false
 	}
 	for _, ev := range mc.old.events {
-		if ev.addr.base == a.base && ev.size < 8 && ev.addr.off >= a.off && ev.addr.off < a.off+8 {
+		if _, ok := ev.addr.in(a, size); ok && ev.size < size {
 			return true
 		}
 	}
@@ -100,76 +148,16 @@ func (mc *machine) onlyNumbers(a address) bool {
 // Store logs a write.
 func (mc *machine) Store(in bpf.Instruction, base bpf.Register, v value) error {
 	a := mc.g.address(mc.Reg(base), in.Off)
-	mc.log.stores = append(mc.log.stores, store{a, in.Size(), v})
+	if v.kind == flow.KindStack && !mc.m.onFrame(a) {
+		mc.m.escaped = true
+	}
+	mc.log.add(a, in.Size(), v, mc.epoch)
 	return nil
-}
-
-// contextAccess treats a context as a row of fields, each an unknown 64-bit
-// value: the verifier rewrites these accesses, and a four-byte load may yield a
-// pointer.
-func (mc *machine) contextAccess(in bpf.Instruction, ev event) error {
-	if ev.atomic {
-		return fmt.Errorf("atomic access to the context: %w", errNotModelled)
-	}
-	if ev.store {
-		v := mc.Imm(in)
-		if in.Op.Class() == bpf.ClassSTX {
-			v = mc.Reg(in.Src)
-		} else if mc.old != nil {
-			return unsafef("stores an immediate to the context")
-		}
-		ev.v = mc.Extract(v, 8*ev.size-1, 0)
-		mc.ctxStores++
-		mc.events = append(mc.events, ev)
-		return nil
-	}
-	mc.SetReg(in.Dst, mc.field(in, ev))
-	mc.events = append(mc.events, ev)
-	return nil
-}
-
-// field is what a load from the context yields. Data pointers are where
-// include/uapi/linux/bpf.h puts them in struct xdp_md and struct __sk_buff; a
-// context of unknown layout may hold one in any field of four bytes.
-func (mc *machine) field(in bpf.Instruction, ev event) value {
-	name := fmt.Sprintf("c%d_%d_%d_%d", ev.addr.base.id, ev.addr.off, ev.size, ev.epoch)
-	v := value{node: mc.g.variable(name, 64), kind: fieldKind(mc.fn.Context, ev.addr.off, ev.size)}
-	if v.kind != flow.KindScalar {
-		return v
-	}
-	low := scalar(mc.g.extract(v.node, 8*ev.size-1, 0))
-	if in.Op.Mode() == bpf.ModeMemSX {
-		return mc.SExt(low, 64)
-	}
-	return mc.ZExt(low, 64)
-}
-
-func fieldKind(ctx bpf.Context, off int64, size int) flow.Kind {
-	if size < 4 {
-		return flow.KindScalar
-	}
-	if size == 8 {
-		return flow.KindAny
-	}
-	type at struct {
-		ctx bpf.Context
-		off int64
-	}
-	switch (at{ctx, off}) {
-	case at{bpf.ContextXDP, 0}, at{bpf.ContextXDP, 8}, at{bpf.ContextSKB, 76}, at{bpf.ContextSKB, 140}:
-		return flow.KindPacket
-	case at{bpf.ContextXDP, 4}, at{bpf.ContextSKB, 80}:
-		return flow.KindPacketEnd
-	}
-	if ctx == bpf.ContextXDP || ctx == bpf.ContextSKB {
-		return flow.KindScalar
-	}
-	return flow.KindAny
 }
 
 // checkAccess refuses in new code what the verifier refuses, and notes what the
 // old code did.
-func (mc *machine) checkAccess(ev *event) error {
+func (mc *machine) checkAccess(ev *event, base value) error {
 	in := ev.in
 	if ev.store && in.Op.Class() == bpf.ClassSTX && (in.Size() < 8 || ev.atomic) {
 		v := mc.Reg(in.Src)
@@ -181,26 +169,47 @@ func (mc *machine) checkAccess(ev *event) error {
 	if mc.old == nil {
 		return nil
 	}
-	if ev.addr.kind == flow.KindStack && ev.addr.base == mc.m.frame {
-		if ev.addr.off%int64(ev.size) != 0 {
-			return unsafef("misaligned access to the stack")
-		}
-	}
-	if ev.atomic && ev.addr.off%int64(ev.size) != 0 {
-		return unsafef("misaligned atomic")
+	if err := mc.checkAlignment(ev); err != nil {
+		return err
 	}
 	if ev.load && ev.size < 8 && mc.log.pointerBytes(ev.addr, ev.size) && !mc.old.did(*ev) {
 		return unsafef("reads a part of a stored pointer")
 	}
-	if mc.Reg(mc.baseOf(in)).null && !mc.old.touched(ev.addr, ev.size, false) {
+	if base.null && !mc.old.touched(ev.addr, ev.size, false) {
 		return unsafef("follows a pointer that may be null")
 	}
 	return nil
 }
 
-func (mc *machine) baseOf(in bpf.Instruction) bpf.Register {
-	r, _ := mc.event(in)
-	return r
+// checkAlignment wants stack accesses and atomics as aligned as the verifier
+// does (kernel/bpf/verifier.c, check_ptr_alignment).
+func (mc *machine) checkAlignment(ev *event) error {
+	switch {
+	case mc.m.onFrame(ev.addr):
+		if ev.addr.off%int64(ev.size) != 0 {
+			return unsafef("misaligned access to the stack")
+		}
+	case ev.addr.kind == flow.KindStack && !mc.old.aligned(*ev):
+		return unsafef("perhaps misaligned access to the stack")
+	}
+	if !ev.atomic || mc.old.did(*ev) {
+		return nil
+	}
+	if ev.addr.kind != flow.KindStack && ev.addr.kind != flow.KindMapValue || !mc.old.aligned(*ev) {
+		return unsafef("an atomic where the verifier may want none")
+	}
+	return nil
+}
+
+// aligned tells whether the code made an access that shows that the event's
+// place is aligned to its size.
+func (mc *machine) aligned(ev event) bool {
+	for _, e := range mc.events {
+		if e.addr.base == ev.addr.base && e.size >= ev.size && (ev.addr.off-e.addr.off)%int64(ev.size) == 0 {
+			return true
+		}
+	}
+	return ev.size == 1
 }
 
 // did tells whether the code made the same access.
@@ -226,7 +235,7 @@ func (mc *machine) touched(a address, size int, written bool) bool {
 
 func (mc *machine) touchedByte(a address, written bool) bool {
 	for _, e := range mc.events {
-		if d := a.off - e.addr.off; e.addr.base == a.base && d >= 0 && d < int64(e.size) && (e.store || !written) {
+		if _, ok := a.in(e.addr, e.size); ok && (e.store || !written) {
 			return true
 		}
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/aclements/go-z3/z3"
-
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/semantics"
@@ -28,11 +26,7 @@ type Checker struct {
 	queries   int
 }
 
-// renewAfter bounds what a Z3 context piles up (symbols and sorts are kept for
-// its life) by making a new one after so many queries.
-const renewAfter = 2000
-
-// New makes a checker.
+// New makes a checker. It asks nothing of Z3 before the first proof is due.
 func New(opts Options) *Checker {
 	if opts.Resources == 0 {
 		opts.Resources = 4_000_000
@@ -44,7 +38,8 @@ func New(opts Options) *Checker {
 // the window's code does, as far as the window's needs reach; that it touches
 // no memory that the window's code does not touch; and that it keeps to what the
 // verifier is known to accept. It answers Undecided where the code is not
-// modelled, the solver gave up, or ctx ended.
+// modelled, the solver gave up, or ctx ended. A counterexample has been
+// replayed.
 func (c *Checker) Check(ctx context.Context, w *windows.Window, code []bpf.Instruction) (v Verdict) {
 	// go-z3 panics on solver errors.
 	defer func() {
@@ -53,7 +48,7 @@ func (c *Checker) Check(ctx context.Context, w *windows.Window, code []bpf.Instr
 			v = Verdict{Outcome: Undecided, Reason: fmt.Sprintf("internal error: %v", r)}
 		}
 	}()
-	cond, err := condition(w, code)
+	v, err := c.check(ctx, w, code)
 	var refused *unsafeError
 	switch {
 	case errors.As(err, &refused):
@@ -61,13 +56,49 @@ func (c *Checker) Check(ctx context.Context, w *windows.Window, code []bpf.Instr
 	case err != nil:
 		return Verdict{Outcome: Undecided, Reason: err.Error()}
 	}
-	return c.prove(ctx, w, cond)
+	return v
+}
+
+func (c *Checker) check(ctx context.Context, w *windows.Window, code []bpf.Instruction) (Verdict, error) {
+	if err := checkForm(w, code); err != nil {
+		return Verdict{}, err
+	}
+	flat, err := build(w, code, nil)
+	if err != nil {
+		return Verdict{}, err
+	}
+	p, err := makePlan(w, flat.old, flat.new)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if v, ok := flat.guess(w, code); ok {
+		return v, nil
+	}
+	if p.plain() {
+		return c.decide(ctx, w, code, flat)
+	}
+	careful, err := build(w, code, p)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if err := careful.follows(flat); err != nil {
+		return Verdict{}, err
+	}
+	if sat, err := c.ask(ctx, careful); err != nil || !sat {
+		return Verdict{Outcome: Proven}, err
+	}
+	v, err := c.decide(ctx, w, code, flat)
+	if err == nil && v.Outcome == Proven {
+		return v, unsafef("the same only while nobody else writes to shared memory, and no context is taken for memory")
+	}
+	return v, err
 }
 
 // obligation is a verification condition: equations that have to hold in every
 // state that the entry allows.
 type obligation struct {
 	entry     *entry
+	old, new  *machine
 	equations []equation
 }
 
@@ -77,35 +108,52 @@ type equation struct {
 	old, new *node
 }
 
-// condition makes the verification condition, or says what is wrong with code
-// regardless of values.
-func condition(w *windows.Window, code []bpf.Instruction) (*obligation, error) {
-	if err := checkForm(w, code); err != nil {
-		return nil, err
-	}
-	e := newEntry(newGraph(), w)
-	old := e.machine(w, nil)
-	if err := old.run(w.Code); err != nil {
-		return nil, fmt.Errorf("old code: %v: %w", err, errNotModelled)
-	}
-	neu := e.machine(w, old)
-	if err := neu.run(code); err != nil {
-		return nil, err
-	}
-	eqs, err := checkTrace(w, e.mem, old, neu)
+// build makes the verification condition, or says what is wrong with code
+// regardless of values. Without a plan, memory is flat and nobody else's.
+func build(w *windows.Window, code []bpf.Instruction, p *plan) (*obligation, error) {
+	e, err := newEntry(newGraph(), w)
 	if err != nil {
 		return nil, err
 	}
-	ob := &obligation{entry: e, equations: eqs}
-	for _, add := range []func(*windows.Window, *machine, *machine) error{ob.branch, ob.registers, ob.context, ob.memory} {
-		if err := add(w, old, neu); err != nil {
+	if p != nil {
+		e.mem.common, e.mem.escaped = p.common, p.escaped
+	}
+	old := e.machine(w, nil, p)
+	if err := old.run(w.Code); err != nil {
+		return nil, fmt.Errorf("old code: %v: %w", err, errNotModelled)
+	}
+	neu := e.machine(w, old, p)
+	if err := neu.run(code); err != nil {
+		return nil, err
+	}
+	if err := checkTrace(w, old, neu); err != nil {
+		return nil, err
+	}
+	ob := &obligation{entry: e, old: old, new: neu}
+	for _, add := range []func(*windows.Window) error{ob.branch, ob.registers, ob.fields, ob.memory} {
+		if err := add(w); err != nil {
 			return nil, err
 		}
 	}
 	return ob, nil
 }
 
-// checkForm refuses code that is not valid or not for the target.
+// follows tells whether the accesses are those that the plan was made for.
+func (ob *obligation) follows(flat *obligation) error {
+	same := ob.entry.mem.escaped == flat.entry.mem.escaped
+	for _, pair := range [][2]*machine{{ob.old, flat.old}, {ob.new, flat.new}} {
+		for i, e := range pair[0].events {
+			same = same && e.addr.kind == pair[1].events[i].addr.kind
+		}
+	}
+	if !same {
+		return fmt.Errorf("pointers kept in shared memory: %w", errNotModelled)
+	}
+	return nil
+}
+
+// checkForm refuses code that is not valid or not for the target, and symbols
+// in places that no relocation of the old code fits.
 func checkForm(w *windows.Window, code []bpf.Instruction) error {
 	for _, in := range code {
 		if err := semantics.Valid(in); err != nil {
@@ -114,15 +162,29 @@ func checkForm(w *windows.Window, code []bpf.Instruction) error {
 		if in.Level() > w.Level {
 			return unsafef("%v: needs ISA %v, the target has %v", in, in.Level(), w.Level)
 		}
+		if in.Ref != 0 && !relocated(w.Code, in) {
+			return unsafef("%v: the old code has no relocation like this", in)
+		}
 	}
 	return nil
+}
+
+func relocated(code []bpf.Instruction, in bpf.Instruction) bool {
+	for _, o := range code {
+		if o.Ref == in.Ref && o.Imm == in.Imm && o.PatchesOffset() == in.PatchesOffset() &&
+			(o.Op == bpf.LoadImm64) == (in.Op == bpf.LoadImm64) && (in.Op != bpf.LoadImm64 || o.Src == in.Src) {
+			return true
+		}
+	}
+	return false
 }
 
 func (ob *obligation) add(what string, old, neu *node) {
 	ob.equations = append(ob.equations, equation{what, old, neu})
 }
 
-func (ob *obligation) branch(_ *windows.Window, old, neu *machine) error {
+func (ob *obligation) branch(*windows.Window) error {
+	old, neu := ob.old, ob.new
 	switch {
 	case old.cond == nil && neu.cond == nil:
 		return nil
@@ -135,15 +197,15 @@ func (ob *obligation) branch(_ *windows.Window, old, neu *machine) error {
 	return nil
 }
 
-func (ob *obligation) registers(w *windows.Window, old, neu *machine) error {
+func (ob *obligation) registers(w *windows.Window) error {
 	g := ob.entry.g
 	for r := range bpf.Register(bpf.NumRegisters) {
 		live := w.Needs.Regs[r]
-		a, b := old.regs[r], neu.regs[r]
+		a, b := ob.old.regs[r], ob.new.regs[r]
 		if live == 0 || a.kind == flow.KindNone {
 			continue
 		}
-		if err := sameKind(r, a, b, old); err != nil {
+		if err := ob.sameKind(r, a, b); err != nil {
 			return err
 		}
 		if live == ^uint64(0) {
@@ -157,13 +219,11 @@ func (ob *obligation) registers(w *windows.Window, old, neu *machine) error {
 }
 
 // sameKind wants what is left in a register to be the same to the verifier.
-func sameKind(r bpf.Register, a, b value, old *machine) error {
+func (ob *obligation) sameKind(r bpf.Register, a, b value) error {
 	switch {
 	case b.kind == flow.KindNone:
 		return unsafef("r%d is left unreadable", r)
-	case a.node == b.node || a.kind == b.kind && !a.kind.IsPointer():
-		return nil
-	case a.kind == flow.KindAny && old.numbers[a.node]:
+	case a.kind == flow.KindAny && ob.old.numbers[a.node], a.kind == b.kind && (a.node == b.node || !a.kind.IsPointer()):
 		return nil
 	case a.kind != b.kind:
 		return unsafef("r%d is left as another kind of value", r)
@@ -176,39 +236,33 @@ func sameKind(r bpf.Register, a, b value, old *machine) error {
 	return nil
 }
 
-// context wants the context's stores, already matched in number, place and
-// width, to store the same.
-func (ob *obligation) context(_ *windows.Window, old, neu *machine) error {
-	j := 0
-	for _, a := range old.events {
-		if !a.store || a.addr.kind != flow.KindContext {
-			continue
-		}
-		for !neu.events[j].store || neu.events[j].addr.kind != flow.KindContext {
-			j++
-		}
-		ob.add("a store to the context", a.v.node, neu.events[j].v.node)
-		j++
+// fields wants the stores to fields, already matched in number, place and
+// form, to store the same.
+func (ob *obligation) fields(*windows.Window) error {
+	neu := ob.new.storesToFields()
+	for i, a := range ob.old.storesToFields() {
+		ob.add("a store to the context", a.v.node, neu[i].v.node)
 	}
 	return nil
 }
 
 // memory wants every byte that either code wrote to end up the same, own stack
-// bytes that nobody reads any more excepted.
-func (ob *obligation) memory(w *windows.Window, old, neu *machine) error {
+// bytes that nobody reads any more excepted; and what others may read, at the
+// end of every epoch.
+func (ob *obligation) memory(w *windows.Window) error {
 	seen := map[initialKey]bool{}
-	for _, mc := range []*machine{old, neu} {
+	for _, mc := range []*machine{ob.old, ob.new} {
 		for _, s := range mc.log.stores {
 			for i := range s.size {
 				a := s.addr.at(i)
-				key := initialKey{a.base.id, a.off}
-				if seen[key] || deadOnFrame(w, ob.entry.mem, a) {
+				key := initialKey{a.base.id, a.off, s.epoch}
+				if seen[key] || ob.dead(w, a) {
 					continue
 				}
 				seen[key] = true
-				ob.add("memory", old.log.byteAt(a), neu.log.byteAt(a))
+				ob.add("memory", ob.old.log.byteAt(a, s.epoch), ob.new.log.byteAt(a, s.epoch))
 			}
-			if err := sameSpill(w, ob.entry.mem, s, old, neu); err != nil {
+			if err := ob.sameSpill(w, s); err != nil {
 				return err
 			}
 		}
@@ -216,93 +270,26 @@ func (ob *obligation) memory(w *windows.Window, old, neu *machine) error {
 	return nil
 }
 
-func deadOnFrame(w *windows.Window, m *memory, a address) bool {
-	return a.kind == flow.KindStack && a.base == m.frame && !w.Needs.Stack.Has(int(a.off))
+// dead tells whether nobody reads the byte after the window. The bytes of a
+// frame that others may access are all needed.
+func (ob *obligation) dead(w *windows.Window, a address) bool {
+	m := ob.entry.mem
+	return m.onFrame(a) && !m.common[flow.KindStack] && flow.OnStack(a.off, 1) && !w.Needs.Stack.Has(int(a.off))
 }
 
 // sameSpill wants pointers that a code leaves in memory to be left there whole
 // by both.
-func sameSpill(w *windows.Window, m *memory, s store, old, neu *machine) error {
-	if s.size != 8 || s.v.kind == flow.KindScalar || deadOnFrame(w, m, s.addr) {
+func (ob *obligation) sameSpill(w *windows.Window, s store) error {
+	if s.size != 8 || s.v.kind == flow.KindScalar || ob.dead(w, s.addr) {
 		return nil
 	}
-	a, okOld := old.log.whole(s.addr, 8)
-	b, okNew := neu.log.whole(s.addr, 8)
+	a, okOld := ob.old.log.whole(s.addr, 8, s.epoch)
+	b, okNew := ob.new.log.whole(s.addr, 8, s.epoch)
 	switch {
-	case okOld && a.kind == flow.KindScalar || okOld && old.numbers[a.node]:
+	case okOld && a.kind == flow.KindScalar, okOld && a.kind == flow.KindAny && ob.old.numbers[a.node]:
 		return nil
 	case okOld != okNew || okOld && (a.kind != b.kind || a.node != b.node && a.kind.IsPointer()):
 		return unsafef("a pointer is stored in another way")
 	}
 	return nil
-}
-
-// fresh is the solver, made anew when it has answered enough.
-func (c *Checker) fresh() *solver {
-	if c.solver == nil || c.queries >= renewAfter {
-		c.solver, c.queries = newSolver(c.resources), 0
-	}
-	c.queries++
-	return c.solver
-}
-
-// prove asks Z3 for a state in which an equation fails.
-func (c *Checker) prove(ctx context.Context, w *windows.Window, ob *obligation) Verdict {
-	s := c.fresh()
-	s.begin()
-	defer s.end()
-
-	differs := s.ctx.FromBool(false)
-	var parts []z3.Bool
-	for _, eq := range ob.equations {
-		parts = append(parts, s.bv(eq.old).NE(s.bv(eq.new)))
-	}
-	if len(parts) > 0 {
-		differs = differs.Or(parts...)
-	}
-	s.assert(differs)
-	ob.entry.mem.assertAliases(s)
-	sat, err := s.check(ctx)
-	switch {
-	case err != nil:
-		return Verdict{Outcome: Undecided, Reason: err.Error()}
-	case !sat:
-		return Verdict{Outcome: Proven}
-	}
-	return c.refute(ctx, w, ob)
-}
-
-// assertAliases says that bytes at equal addresses are equal. Only addresses
-// from different bases need it; the same byte is the same variable already.
-func (m *memory) assertAliases(s *solver) {
-	for i, a := range m.initial {
-		for _, b := range m.initial[:i] {
-			if a.addr.base == b.addr.base || m.disjoint(a.addr, b.addr) {
-				continue
-			}
-			apart := s.bv(m.g.term(a.addr)).NE(s.bv(m.g.term(b.addr)))
-			s.assert(apart.Or(s.bv(a.byte).Eq(s.bv(b.byte))))
-		}
-	}
-	m.assertFrameAliases(s)
-}
-
-// assertFrameAliases does the same for stack bytes that a fact gives a value:
-// they are not variables of their own.
-func (m *memory) assertFrameAliases(s *solver) {
-	for _, a := range m.initial {
-		if a.addr.base == m.frame {
-			continue
-		}
-		for _, c := range m.cells {
-			for i := range c.size {
-				at := address{flow.KindStack, m.frame, int64(c.off + i)}
-				if m.disjoint(a.addr, at) {
-					break
-				}
-				apart := s.bv(m.g.term(a.addr)).NE(s.bv(m.g.term(at)))
-				s.assert(apart.Or(s.bv(a.byte).Eq(s.bv(bytePart(m.g, c.v.node, c.size, i, m.big)))))
-			}
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -10,28 +11,57 @@ import (
 
 // entry turns a window's facts into the values that both codes start with.
 type entry struct {
-	g    *graph
-	regs [bpf.NumRegisters]value
-	mem  *memory
+	g      *graph
+	regs   [bpf.NumRegisters]value
+	mem    *memory
+	inputs []*input
+	byRoot map[*node]*input
 }
 
-func newEntry(g *graph, w *windows.Window) *entry {
-	e := &entry{g: g, mem: &memory{
+// input is a variable of the entry and what the facts say of it.
+type input struct {
+	root  *node
+	kind  flow.Kind // of the first value that is made of it
+	null  bool
+	facts []fact
+}
+
+// fact says what is known of a variable plus an offset.
+type fact struct {
+	offset uint64
+	value  flow.Value
+}
+
+// errContradiction says that no state fits the facts: whoever made them is
+// wrong, and everything could be proven from them.
+var errContradiction = errors.New("the facts contradict themselves")
+
+func newEntry(g *graph, w *windows.Window) (*entry, error) {
+	e := &entry{g: g, byRoot: map[*node]*input{}, mem: &memory{
 		g:       g,
 		escaped: w.Facts.Escaped,
 		index:   map[initialKey]int{},
+		ofVar:   map[*node]int{},
 		big:     w.BigEndian,
+		common:  commonKinds(w),
 	}}
 	for r := range e.regs {
-		e.regs[r] = e.value(w.Facts.Regs[r], fmt.Sprintf("r%d", r))
+		v := w.Facts.Regs[r]
+		if _, ok := witness(v); !ok {
+			return nil, fmt.Errorf("r%d: %w", r, errContradiction)
+		}
+		e.regs[r] = e.value(v, fmt.Sprintf("r%d", r))
 	}
 	root, _ := split(e.regs[bpf.R10].node)
 	e.mem.frame = root
 	for _, c := range w.Facts.Stack {
+		if _, ok := witness(c.Value); !ok {
+			return nil, fmt.Errorf("stack at %d: %w", c.Off, errContradiction)
+		}
 		v := e.value(c.Value, fmt.Sprintf("f%d_%d", -c.Off, c.Size))
 		e.mem.cells = append(e.mem.cells, cell{int(c.Off), int(c.Size), v})
 	}
-	return e
+	return e, nil
 }
 
 // value is a term for a value of which only v is known. Values with one Base
@@ -50,10 +80,32 @@ func (e *entry) value(v flow.Value, name string) value {
 	if v.Base != 0 {
 		out.node = e.g.add(x, e.g.constant(uint64(v.Offset), 64))
 	}
+	e.note(x, v)
 	if v.Kind == flow.KindScalar {
 		x.assume = append(x.assume, e.assumptions(out.node, v)...)
 	}
 	return out
+}
+
+// note files what is known of a variable, for who wants to give it a value.
+func (e *entry) note(x *node, v flow.Value) {
+	in := e.byRoot[x]
+	if in == nil {
+		in = &input{root: x, kind: v.Kind}
+		e.byRoot[x] = in
+		e.inputs = append(e.inputs, in)
+	}
+	f := fact{value: v}
+	if v.Base != 0 {
+		f.offset = uint64(v.Offset)
+	}
+	in.null = in.null || v.MaybeNull
+	if v.Kind.IsPointer() {
+		in.kind = v.Kind
+	}
+	if v.Kind == flow.KindScalar {
+		in.facts = append(in.facts, f)
+	}
 }
 
 // assumptions are the known bits and ranges of a scalar, as truth values.
@@ -80,9 +132,10 @@ func (e *entry) assumptions(n *node, v flow.Value) []*node {
 	return out
 }
 
-// machine is a machine at the window's entry.
-func (e *entry) machine(w *windows.Window, old *machine) *machine {
-	return &machine{
+// machine is a machine at the window's entry that follows a plan, if there is
+// one.
+func (e *entry) machine(w *windows.Window, old *machine, p *plan) *machine {
+	mc := &machine{
 		terms:   terms{e.g},
 		m:       e.mem,
 		fn:      w.Fn,
@@ -93,4 +146,11 @@ func (e *entry) machine(w *windows.Window, old *machine) *machine {
 		numbers: map[*node]bool{},
 		results: map[*node]bool{},
 	}
+	if p != nil {
+		mc.careful, mc.fields, mc.epochs = true, p.fields, p.old
+		if old != nil {
+			mc.epochs = p.new
+		}
+	}
+	return mc
 }

@@ -24,8 +24,12 @@ type machine struct {
 	// operands of the jump, as nodes: a comparison of pointers has to stay
 	cmp [2]*node
 
-	ctxStores int
-	current   bpf.Instruction
+	careful     bool  // fields and wide loads as the plan wants them
+	fields      bool  // accesses of unknown kind are to a context, perhaps
+	epochs      []int // the epoch of each access to common memory, in order
+	accesses    int   // accesses to common memory so far
+	epoch       int   // that of the latest one
+	fieldStores int   // stores that may have been to a context so far
 
 	// old is the finished machine of the old code while the new one runs: what
 	// the old code did to a value, the new one may do as well. Nil for the old
@@ -49,9 +53,13 @@ func unsafef(format string, args ...any) error {
 	return &unsafeError{fmt.Sprintf(format, args...)}
 }
 
-func (mc *machine) BigEndian() bool          { return mc.big }
+// BigEndian tells the target's byte order.
+func (mc *machine) BigEndian() bool { return mc.big }
+
+// Reg is r's value.
 func (mc *machine) Reg(r bpf.Register) value { return mc.regs[r] }
 
+// SetReg gives r a value.
 func (mc *machine) SetReg(r bpf.Register, v value) {
 	mc.regs[r] = v
 	mc.results[v.node] = true
@@ -62,31 +70,33 @@ func (mc *machine) Imm(in bpf.Instruction) value {
 	if in.Ref == 0 {
 		return mc.Const(uint64(in.Imm), 64)
 	}
-	sym := mc.fn.Symbol(in.Ref)
 	name := fmt.Sprintf("s%d", in.Ref)
 	if in.Op != bpf.LoadImm64 {
 		return scalar(mc.g.sext(mc.g.extract(mc.g.variable(name, 64), 31, 0), 64))
 	}
 	v := value{node: mc.g.variable(name, 64), kind: flow.KindAny}
-	if sym != nil {
-		switch sym.Kind {
-		case bpf.SymbolMap:
-			v.kind = flow.KindMap
-		case bpf.SymbolData:
-			v.kind = flow.KindMapValue
-		case bpf.SymbolCore:
-			v.kind = flow.KindScalar
-		}
+	if sym := mc.fn.Symbol(in.Ref); sym != nil {
+		v.kind = symbolKind(sym.Kind)
 	}
 	return v
+}
+
+func symbolKind(k bpf.SymbolKind) flow.Kind {
+	switch k {
+	case bpf.SymbolMap:
+		return flow.KindMap
+	case bpf.SymbolData:
+		return flow.KindMapValue
+	case bpf.SymbolCore:
+		return flow.KindScalar
+	}
+	return flow.KindAny
 }
 
 // run executes straight-line code.
 func (mc *machine) run(code []bpf.Instruction) error {
 	for i, in := range code {
-		mc.current = in
-		err := mc.step(in, i == len(code)-1)
-		if err != nil {
+		if err := mc.step(in, i == len(code)-1); err != nil {
 			return fmt.Errorf("%v: %w", in, err)
 		}
 	}
@@ -104,29 +114,16 @@ func (mc *machine) step(in bpf.Instruction, last bool) error {
 		}
 		return mc.jump(in)
 	case in.IsALU():
-		if err := mc.checkALU(in); err != nil {
-			return err
-		}
-		// Moving keeps a pointer's kind, which the description of values
-		// knows nothing of.
-		return mc.stepKeepingNull(in)
+		return mc.arithmetic(in)
 	case in.Op == bpf.LoadImm64:
+		if in.Src != bpf.PseudoImm && in.Ref == 0 {
+			return fmt.Errorf("what the kernel puts there: %w", errNotModelled)
+		}
 		return semantics.Step[value](mc, in)
 	case in.IsLoad(), in.IsStore(), in.IsAtomic():
 		return mc.access(in)
 	}
 	return errNotModelled
-}
-
-// stepKeepingNull runs arithmetic; a copy of a pointer that may be null may be
-// null.
-func (mc *machine) stepKeepingNull(in bpf.Instruction) error {
-	null := in.UsesSrc() && in.Op.ALU() == bpf.OpMov && mc.regs[in.Src].null
-	if err := semantics.Step[value](mc, in); err != nil {
-		return err
-	}
-	mc.regs[in.Dst].null = null
-	return nil
 }
 
 func (mc *machine) readable(in bpf.Instruction) error {
@@ -149,62 +146,4 @@ func (mc *machine) jump(in bpf.Instruction) error {
 		return unsafef("compares a pointer in another way")
 	}
 	return nil
-}
-
-// number tells whether v is known to be no pointer, by its kind or because the
-// old code used it as a number.
-func (mc *machine) number(v value) bool {
-	return v.kind == flow.KindScalar || mc.old != nil && mc.old.numbers[v.node]
-}
-
-// checkALU refuses arithmetic on pointers that the verifier refuses
-// (kernel/bpf/verifier.c, adjust_ptr_min_max_vals).
-func (mc *machine) checkALU(in bpf.Instruction) error {
-	dst, src := mc.Reg(in.Dst), semantics.Operand[value](mc, in)
-	op, is64 := in.Op.ALU(), in.Op.Class() == bpf.ClassALU64
-	move := op == bpf.OpMov && is64 && in.Off == 0
-	sum := (op == bpf.OpAdd || op == bpf.OpSub) && is64
-	switch {
-	case move:
-		return nil
-	case sum:
-		return mc.checkSum(op, dst, src)
-	}
-	operands := []value{src}
-	if op != bpf.OpMov {
-		operands = append(operands, dst)
-	}
-	for _, v := range operands {
-		if !mc.number(v) && mc.old != nil {
-			return unsafef("computes with what may be a pointer")
-		}
-		mc.numbers[v.node] = true
-	}
-	return nil
-}
-
-func (mc *machine) checkSum(op bpf.Op, dst, src value) error {
-	if mc.old == nil || mc.number(dst) && mc.number(src) {
-		return nil
-	}
-	if mc.old.results[mc.sumTerm(op, dst, src)] {
-		return nil
-	}
-	known := func(v value) bool {
-		return !v.null && (v.kind == flow.KindStack || v.kind == flow.KindPacket || v.kind == flow.KindMapValue)
-	}
-	switch {
-	case known(dst) && mc.number(src) && src.isConst():
-		return nil
-	case op == bpf.OpAdd && known(src) && mc.number(dst) && dst.isConst():
-		return nil
-	}
-	return unsafef("new arithmetic on a pointer")
-}
-
-func (mc *machine) sumTerm(op bpf.Op, dst, src value) *node {
-	if op == bpf.OpSub {
-		return mc.g.binary(opSub, dst.node, src.node)
-	}
-	return mc.g.binary(opAdd, dst.node, src.node)
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/k2cc/k2cc/bpf/flow"
 )
 
-// address is a pointer taken apart: what it is based on, and a constant.
+// address is a pointer taken apart: what it is based on, and a constant, both
+// modulo 2^64.
 type address struct {
 	kind flow.Kind
 	base *node
@@ -29,31 +30,55 @@ func (a address) at(n int) address {
 
 func (a address) same(b address) bool { return a.base == b.base && a.off == b.off }
 
+// in tells whether a is among the size bytes at b by what is known without a
+// solver, and where.
+func (a address) in(b address, size int) (int, bool) {
+	d := a.off - b.off
+	return int(d), a.base == b.base && d >= 0 && d < int64(size)
+}
+
+// meets tells whether n bytes at a and m bytes at b, of one base, overlap.
+func (a address) meets(n int, b address, m int) bool {
+	_, first := b.in(a, n)
+	_, second := a.in(b, m)
+	return first || second
+}
+
 // term is the address as a number.
 func (g *graph) term(a address) *node {
 	return g.add(a.base, g.constant(uint64(a.off), 64))
 }
 
-// memory is what both codes of a check share: the bytes there were at first.
+// kinds is a set of kinds.
+type kinds [flow.KindOther + 1]bool
+
+// memory is what both codes of a check share: the bytes there were at first
+// and, for memory that others may write, at the start of each epoch.
 type memory struct {
 	g       *graph
+	big     bool
 	escaped bool // pointers of unknown kind may lead into the own frame
+	// common is the kinds whose memory others may read and write between two
+	// epochs. Unshared memory has one epoch, 0.
+	common  kinds
 	initial []initialByte
 	index   map[initialKey]int
-	frame   *node // the frame pointer's base
+	ofVar   map[*node]int // index in initial by variable
+	frame   *node         // the frame pointer's base
 	cells   []cell
-	big     bool
 }
 
 type initialKey struct {
-	base int
-	off  int64
+	base  int
+	off   int64
+	epoch int
 }
 
 // initialByte is a byte that was read before it was written.
 type initialByte struct {
-	addr address
-	byte *node
+	addr  address
+	epoch int
+	byte  *node
 }
 
 // cell is a fact about stack bytes: v is their value, zero-extended.
@@ -62,12 +87,24 @@ type cell struct {
 	v         value
 }
 
-// disjoint tells whether accesses to pointers of two kinds never meet.
+// epoch is the epoch that counts for memory of a kind.
+func (m *memory) epoch(k flow.Kind, now int) int {
+	if m.common[k] {
+		return now
+	}
+	return 0
+}
+
+// disjoint tells whether two bytes are never the same one.
 func (m *memory) disjoint(a, b address) bool {
 	if a.base == b.base {
 		return a.off != b.off
 	}
-	ka, kb := a.kind, b.kind
+	return m.apart(a.kind, b.kind)
+}
+
+// apart tells whether pointers of two kinds never lead to the same byte.
+func (m *memory) apart(ka, kb flow.Kind) bool {
 	if ka > kb {
 		ka, kb = kb, ka
 	}
@@ -80,41 +117,45 @@ func (m *memory) disjoint(a, b address) bool {
 	return ka != kb
 }
 
-// first is the byte at a before either code ran.
-func (m *memory) first(a address) *node {
-	if a.base == m.frame && a.kind == flow.KindStack {
-		if n := m.cellByte(int(a.off)); n != nil {
+// onFrame tells whether the address is at a known place of the own frame.
+func (m *memory) onFrame(a address) bool {
+	return a.kind == flow.KindStack && a.base == m.frame
+}
+
+// first is the byte at a before either code ran, or as the epoch found it.
+func (m *memory) first(a address, epoch int) *node {
+	if epoch == 0 && m.onFrame(a) {
+		if n := m.cellByte(a.off); n != nil {
 			return n
 		}
 	}
-	key := initialKey{a.base.id, a.off}
+	key := initialKey{a.base.id, a.off, epoch}
 	if i, ok := m.index[key]; ok {
 		return m.initial[i].byte
 	}
 	n := m.g.variable(fmt.Sprintf("m%d", len(m.initial)), 8)
-	m.index[key] = len(m.initial)
-	m.initial = append(m.initial, initialByte{a, n})
+	m.index[key], m.ofVar[n] = len(m.initial), len(m.initial)
+	m.initial = append(m.initial, initialByte{a, epoch, n})
 	return n
 }
 
 // cellByte is the byte at a frame offset if a fact says what it is.
-func (m *memory) cellByte(off int) *node {
+func (m *memory) cellByte(off int64) *node {
 	for _, c := range m.cells {
-		if off < c.off || off >= c.off+c.size {
-			continue
+		if off >= int64(c.off) && off < int64(c.off+c.size) {
+			return bytePart(m.g, c.v.node, c.size, int(off)-c.off, m.big)
 		}
-		return bytePart(m.g, c.v.node, c.size, off-c.off, m.big)
 	}
 	return nil
 }
 
 // cellAt is the fact about exactly the bytes of an access, if there is one.
 func (m *memory) cellAt(a address, size int) (value, bool) {
-	if a.base != m.frame || a.kind != flow.KindStack {
+	if !m.onFrame(a) {
 		return value{}, false
 	}
 	for _, c := range m.cells {
-		if c.off == int(a.off) && c.size == size {
+		if int64(c.off) == a.off && c.size == size {
 			return c.v, true
 		}
 	}
@@ -127,114 +168,4 @@ func bytePart(g *graph, n *node, size, i int, big bool) *node {
 		i = size - 1 - i
 	}
 	return g.extract(n, 8*i+7, 8*i)
-}
-
-// store is a write that one code did.
-type store struct {
-	addr address
-	size int
-	v    value // of width 8*size
-}
-
-// log is the writes that one code did, in order.
-type log struct {
-	m      *memory
-	stores []store
-}
-
-// byteAt is the byte at a after the logged writes.
-func (l *log) byteAt(a address) *node {
-	// A write that may or may not hit the byte hides older ones only where it
-	// does.
-	type hit struct{ cond, v *node }
-	var maybe []hit
-	var out *node
-	for i := len(l.stores) - 1; i >= 0 && out == nil; i-- {
-		s := l.stores[i]
-		if s.addr.base == a.base {
-			if d := a.off - s.addr.off; d >= 0 && d < int64(s.size) {
-				out = bytePart(l.m.g, s.v.node, s.size, int(d), l.m.big)
-			}
-			continue
-		}
-		if l.m.disjoint(s.addr, a) {
-			continue
-		}
-		for b := range s.size {
-			cond := l.m.g.compare(opEq, l.m.g.term(s.addr.at(b)), l.m.g.term(a))
-			maybe = append(maybe, hit{cond, bytePart(l.m.g, s.v.node, s.size, b, l.m.big)})
-		}
-	}
-	if out == nil {
-		out = l.m.first(a)
-	}
-	for i := len(maybe) - 1; i >= 0; i-- {
-		out = l.m.g.ite(maybe[i].cond, maybe[i].v, out)
-	}
-	return out
-}
-
-// load is the number of size bytes at a.
-func (l *log) load(a address, size int) *node {
-	var out *node
-	for i := range size {
-		j := i
-		if l.m.big {
-			j = size - 1 - i
-		}
-		b := l.byteAt(a.at(j))
-		if out == nil {
-			out = b
-		} else {
-			out = l.m.g.concat(b, out)
-		}
-	}
-	return out
-}
-
-// whole is the value that the newest write covering any of the bytes put
-// there, if it wrote exactly these bytes: what keeps a spilled pointer a
-// pointer.
-func (l *log) whole(a address, size int) (value, bool) {
-	for i := len(l.stores) - 1; i >= 0; i-- {
-		s := l.stores[i]
-		switch {
-		case s.addr.same(a) && s.size == size:
-			return s.v, true
-		case s.addr.base == a.base && (s.addr.off >= a.off+int64(size) || a.off >= s.addr.off+int64(s.size)):
-		case s.addr.base != a.base && l.m.disjoint(s.addr, a):
-		default:
-			return value{}, false
-		}
-	}
-	return l.m.cellAt(a, size)
-}
-
-// pointerBytes tells whether any of the bytes may be a part of a stored
-// pointer.
-func (l *log) pointerBytes(a address, size int) bool {
-	for i := range size {
-		if l.pointerByte(a.at(i)) {
-			return true
-		}
-	}
-	return false
-}
-
-func (l *log) pointerByte(a address) bool {
-	for i := len(l.stores) - 1; i >= 0; i-- {
-		s := l.stores[i]
-		if d := a.off - s.addr.off; s.addr.base == a.base && d >= 0 && d < int64(s.size) {
-			return s.v.kind != flow.KindScalar
-		}
-	}
-	if a.base != l.m.frame || a.kind != flow.KindStack {
-		return false
-	}
-	for _, c := range l.m.cells {
-		if int(a.off) >= c.off && int(a.off) < c.off+c.size {
-			return c.v.kind != flow.KindScalar
-		}
-	}
-	return false
 }

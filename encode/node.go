@@ -42,6 +42,9 @@ type node struct {
 
 	// assume holds for every value of a variable that the facts allow.
 	assume []*node
+	// narrow says that a variable stands for a load of less than 64 bits, which
+	// is zero-extended unless it yields a pointer.
+	narrow bool
 }
 
 type nodeKey struct {
@@ -56,6 +59,7 @@ type nodeKey struct {
 // (constant offsets, parts of parts); everything else is left to Z3.
 type graph struct {
 	nodes map[nodeKey]*node
+	vars  []*node
 }
 
 func newGraph() *graph { return &graph{nodes: map[nodeKey]*node{}} }
@@ -74,6 +78,9 @@ func (g *graph) make(n node) *node {
 	}
 	n.id = len(g.nodes)
 	g.nodes[key] = &n
+	if n.op == opVar {
+		g.vars = append(g.vars, &n)
+	}
 	return &n
 }
 

@@ -5,35 +5,30 @@ import (
 	"github.com/k2cc/k2cc/windows"
 )
 
-// checkTrace compares the accesses of old and new code. The new code may touch
-// no byte that the old code did not touch (own stack bytes that were written
-// before excepted); accesses to the context stay as they are; atomics stay, in
-// order with everything; and accesses to memory that others share may be left
-// out, merged or narrowed, never multiplied, invented or swapped. The equations
-// it returns have to hold as well: what a kept store writes is what the old
-// stores that it stands for wrote.
-func checkTrace(w *windows.Window, m *memory, old, new *machine) ([]equation, error) {
+// checkTrace compares the accesses of old and new code, whatever they read and
+// write. The new code may touch no byte that the old code did not touch (own
+// stack bytes that were written before excepted), and accesses to the context
+// stay as they are.
+func checkTrace(w *windows.Window, old, new *machine) error {
 	for i := range new.events {
-		if err := checkTouch(w, m, old, new, i); err != nil {
-			return nil, err
+		if err := checkTouch(w, old, new, i); err != nil {
+			return err
 		}
 	}
-	if err := checkContext(old, new); err != nil {
-		return nil, err
-	}
-	return checkShared(w, old, new)
+	return checkFields(old, new)
 }
 
-func checkTouch(w *windows.Window, m *memory, old, new *machine, i int) error {
+func checkTouch(w *windows.Window, old, new *machine, i int) error {
 	ev := new.events[i]
+	onFrame := new.m.onFrame(ev.addr)
 	switch {
 	case ev.addr.kind == flow.KindContext:
 		return nil
 	case ev.store && !old.touched(ev.addr, ev.size, true):
 		return unsafef("%v: writes where the old code did not", ev.in)
-	case !ev.load || old.touched(ev.addr, ev.size, false) && !onFrame(m, ev):
+	case !ev.load || old.touched(ev.addr, ev.size, false) && !onFrame:
 		return exactForm(w, old, ev)
-	case onFrame(m, ev):
+	case onFrame:
 		return checkFrameLoad(w, old, new, i)
 	}
 	return unsafef("%v: reads where the old code did not", ev.in)
@@ -48,10 +43,6 @@ func exactForm(w *windows.Window, old *machine, ev event) error {
 		return unsafef("%v: other width through a pointer of unknown kind", ev.in)
 	}
 	return nil
-}
-
-func onFrame(m *memory, ev event) bool {
-	return ev.addr.kind == flow.KindStack && ev.addr.base == m.frame
 }
 
 // checkFrameLoad wants every byte that new code reads from its frame written:
@@ -70,7 +61,7 @@ func checkFrameLoad(w *windows.Window, old, new *machine, i int) error {
 
 func writtenBefore(events []event, a address) bool {
 	for _, e := range events {
-		if d := a.off - e.addr.off; e.store && e.addr.base == a.base && d >= 0 && d < int64(e.size) {
+		if _, ok := a.in(e.addr, e.size); ok && e.store {
 			return true
 		}
 	}
@@ -80,46 +71,52 @@ func writtenBefore(events []event, a address) bool {
 // readFirst tells whether the byte is read before it is written.
 func readFirst(events []event, a address) bool {
 	for _, e := range events {
-		if d := a.off - e.addr.off; e.addr.base == a.base && d >= 0 && d < int64(e.size) {
+		if _, ok := a.in(e.addr, e.size); ok {
 			return e.load
 		}
 	}
 	return false
 }
 
-// checkContext wants the context's stores unchanged and in order, and each load
+// checkFields wants the stores to fields unchanged and in order, and each load
 // to be one that the old code does between the same stores.
-func checkContext(old, new *machine) error {
-	stores := func(mc *machine) (out []event) {
-		for _, e := range mc.events {
-			if e.addr.kind == flow.KindContext && e.store {
-				out = append(out, e)
-			}
-		}
-		return out
-	}
-	a, b := stores(old), stores(new)
+func checkFields(old, new *machine) error {
+	a, b := old.storesToFields(), new.storesToFields()
 	if len(a) != len(b) {
 		return unsafef("other number of stores to the context")
 	}
 	for i := range a {
-		if !a[i].addr.same(b[i].addr) || a[i].size != b[i].size || a[i].in.Op != b[i].in.Op {
+		if !sameForm(a[i], b[i]) {
 			return unsafef("%v: another store to the context", b[i].in)
 		}
 	}
 	for _, e := range new.events {
-		if e.addr.kind == flow.KindContext && e.load && !old.didAt(e) {
+		if e.field && e.load && !old.didAt(e) {
 			return unsafef("%v: another load from the context", e.in)
 		}
 	}
 	return nil
 }
 
-// didAt tells whether the code makes the same context load between the same
-// context stores.
+func (mc *machine) storesToFields() (out []event) {
+	for _, e := range mc.events {
+		if e.field && e.store {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// sameForm tells whether two accesses to a context are of one place, width and
+// form. The verifier wants the offset in the instruction.
+func sameForm(a, b event) bool {
+	return a.addr.same(b.addr) && a.in.Off == b.in.Off && a.in.Op == b.in.Op
+}
+
+// didAt tells whether the code makes the same load between the same stores.
 func (mc *machine) didAt(ev event) bool {
 	for _, e := range mc.events {
-		if e.load && e.addr.same(ev.addr) && e.in.Op == ev.in.Op && e.epoch == ev.epoch && e.addr.kind == ev.addr.kind {
+		if e.field && e.load && sameForm(e, ev) && e.epoch == ev.epoch {
 			return true
 		}
 	}

@@ -17,24 +17,33 @@ func scalar(n *node) value { return value{node: n, kind: flow.KindScalar} }
 func (t terms) Const(v uint64, width int) value { return scalar(t.g.constant(v, width)) }
 
 func (t terms) Add(a, b value) value {
-	return value{node: t.g.binary(opAdd, a.node, b.node), kind: sumKind(a.kind, b.kind)}
+	return value{node: t.g.binary(opAdd, a.node, b.node), kind: sumKind(a, b)}
 }
 
+// Sub is a - b. The difference of two pointers is a number; what may be one is
+// of unknown kind.
 func (t terms) Sub(a, b value) value {
-	kind := sumKind(a.kind, b.kind)
-	if a.kind.IsPointer() && b.kind.IsPointer() {
+	kind := flow.KindAny
+	switch {
+	case a.kind == flow.KindScalar && b.kind == flow.KindScalar, a.kind.IsPointer() && b.kind.IsPointer():
 		kind = flow.KindScalar
+	case a.kind == flow.KindStack, b.kind == flow.KindScalar:
+		kind = a.kind
 	}
 	return value{node: t.g.binary(opSub, a.node, b.node), kind: kind}
 }
 
-// sumKind is what a pointer and a number make.
-func sumKind(a, b flow.Kind) flow.Kind {
+// sumKind is what a pointer and a number make. Of a pointer and what may be
+// either, the verifier lets only a number be added. What may lead into the own
+// frame is never of unknown kind.
+func sumKind(a, b value) flow.Kind {
 	switch {
-	case b == flow.KindScalar:
-		return a
-	case a == flow.KindScalar:
-		return b
+	case a.kind == flow.KindStack || b.kind == flow.KindStack:
+		return flow.KindStack
+	case b.kind == flow.KindScalar, a.kind.IsPointer() && !a.null && !b.kind.IsPointer():
+		return a.kind
+	case a.kind == flow.KindScalar, b.kind.IsPointer() && !b.null && !a.kind.IsPointer():
+		return b.kind
 	}
 	return flow.KindAny
 }

@@ -34,5 +34,6 @@ type Counterexample struct {
 }
 
 // Field is an access to the context, Off and Size in bytes, after so many
-// stores to the context by the same code.
-type Field struct{ Off, Size, Stores int }
+// stores by the same code that may have been to the context. Pointer tells
+// pointers to the context apart of which it is not known that they are equal.
+type Field struct{ Pointer, Off, Size, Stores int }

@@ -1,0 +1,131 @@
+package encode
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/bpf/semantics"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// Replay runs the window's code and its replacement in the interpreter, from a
+// counterexample's state, and tells whether anything that is needed differs
+// afterwards, and what: the way that the jump goes, live bits of a register,
+// live bytes of the stack, other memory that either wrote, or what was stored
+// to the context. It fails for code that the checker does not model.
+func Replay(w *windows.Window, code []bpf.Instruction, cx *Counterexample) (differs bool, what string, err error) {
+	// Which accesses are to the context, no address tells.
+	e, err := newEntry(newGraph(), w)
+	if err != nil {
+		return false, "", err
+	}
+	a, err := replay(w, e.machine(w, nil, nil), w.Code, cx)
+	if err != nil {
+		return false, "", fmt.Errorf("replay the old code: %w", err)
+	}
+	b, err := replay(w, e.machine(w, nil, nil), code, cx)
+	if err != nil {
+		return false, "", fmt.Errorf("replay the new code: %w", err)
+	}
+	what = compare(w, cx, a, b)
+	return what != "", what, nil
+}
+
+// outcome is what one code leaves behind.
+type outcome struct {
+	*semantics.State
+	taken    bool
+	toFields []uint64 // stored to the context
+	kinds    [bpf.NumRegisters]flow.Kind
+}
+
+func replay(w *windows.Window, mc *machine, code []bpf.Instruction, cx *Counterexample) (*outcome, error) {
+	if err := mc.run(code); err != nil {
+		return nil, err
+	}
+	out := &outcome{State: &semantics.State{
+		Regs:    cx.Regs,
+		Memory:  maps.Clone(cx.Memory),
+		Symbols: map[bpf.Ref]uint64{},
+		Big:     w.BigEndian,
+	}}
+	for ref, v := range cx.Symbols {
+		out.Symbols[bpf.Ref(ref)] = v
+	}
+	events := mc.events
+	for _, in := range code {
+		var err error
+		isAccess := in.IsLoad() || in.IsStore() || in.IsAtomic()
+		switch {
+		case in.IsCondJump():
+			out.taken, err = out.Taken(in)
+		case isAccess && events[0].addr.kind == flow.KindContext:
+			out.field(in, events[0], cx)
+		default:
+			err = semantics.Step[semantics.Word](out.State, in)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if isAccess {
+			events = events[1:]
+		}
+	}
+	for r := range out.kinds {
+		out.kinds[r] = mc.regs[r].kind
+	}
+	return out, nil
+}
+
+// field does an access to the context.
+func (o *outcome) field(in bpf.Instruction, ev event, cx *Counterexample) {
+	size := 8 * ev.size
+	if ev.store {
+		v := uint64(in.Imm)
+		if in.Op.Class() == bpf.ClassSTX {
+			v = o.Regs[in.Src]
+		}
+		o.toFields = append(o.toFields, v&maskOf(size))
+		return
+	}
+	v := cx.Fields[Field{Pointer: ev.addr.base.id, Off: int(ev.addr.off), Size: ev.size, Stores: ev.epoch}]
+	switch {
+	case in.Op.Mode() == bpf.ModeMemSX:
+		v = uint64(int64(v<<(64-size)) >> (64 - size))
+	case ev.field && ev.scalar:
+		v &= maskOf(size)
+	}
+	o.Regs[in.Dst] = v
+}
+
+// compare says what is needed and differs, or nothing.
+func compare(w *windows.Window, cx *Counterexample, a, b *outcome) string {
+	if a.taken != b.taken {
+		return "the branch"
+	}
+	for r, live := range w.Needs.Regs {
+		if a.kinds[r] != flow.KindNone && (a.Regs[r]^b.Regs[r])&live != 0 {
+			return fmt.Sprintf("r%d: %#x and %#x, of which %#x is needed", r, a.Regs[r], b.Regs[r], live)
+		}
+	}
+	for i := range max(len(a.toFields), len(b.toFields)) {
+		if i >= len(a.toFields) || i >= len(b.toFields) || a.toFields[i] != b.toFields[i] {
+			return "a store to the context"
+		}
+	}
+	frame := cx.Regs[bpf.R10]
+	for _, m := range []map[uint64]byte{a.Memory, b.Memory} {
+		for at := range m {
+			off := int64(at - frame)
+			if flow.OnStack(off, 1) && !w.Needs.Stack.Has(int(off)) {
+				continue
+			}
+			if a.Byte(at) != b.Byte(at) {
+				return fmt.Sprintf("the byte at %#x: %#x and %#x", at, a.Byte(at), b.Byte(at))
+			}
+		}
+	}
+	return ""
+}
