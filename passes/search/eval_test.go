@@ -72,7 +72,7 @@ func compare(t *testing.T, data []byte) {
 		}
 	}
 	ref.Check = func(addr uint64, size int, _ bool) error {
-		if addr < memoryAddr || addr+uint64(size) > memoryAddr+memorySize {
+		if addr-memoryAddr > uint64(memorySize-size) {
 			return errors.New("outside")
 		}
 		return nil

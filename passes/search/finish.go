@@ -176,6 +176,12 @@ var jumpOps = [...]bpf.Op{bpf.OpJEq, bpf.OpJNE, bpf.OpJSet, bpf.OpJGT, bpf.OpJGE
 
 // jumps looks for a condition that is right.
 func (e *enumerator) jumps() {
+	if op := e.rules.jump; op != 0 {
+		for _, dst := range e.readable {
+			e.jumpsOn(bpf.Instruction{Op: op &^ bpf.SourceX, Dst: dst, Target: e.jump.Target})
+		}
+		return
+	}
 	for _, class := range [...]bpf.Op{bpf.ClassJMP, bpf.ClassJMP32} {
 		for _, op := range jumpOps {
 			for _, dst := range e.readable {
@@ -205,11 +211,11 @@ func (e *enumerator) tryJump(in *bpf.Instruction) {
 		return
 	}
 	e.budget--
-	if !e.rules.compares(&e.types, in) {
+	if in.UsesSrc() && in.Dst == in.Src || !e.rules.compares(&e.types, in) {
 		return
 	}
 	for i, l := range e.lanes {
-		if l.jumps(&e.states[i], in) != l.taken {
+		if !e.rightJump(l, &e.states[i], in) {
 			return
 		}
 	}

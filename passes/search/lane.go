@@ -65,6 +65,7 @@ type lane struct {
 	needed   mask // those of them that must be right in the end
 	goal     state
 	taken    bool
+	compared [2]uint64 // what the window's jump compares
 }
 
 // find is the index of the first of n bytes at addr, or -1.
@@ -128,6 +129,11 @@ func (l *lane) run(s *state, code []bpf.Instruction) bool {
 // jumps tells whether in, a conditional jump, is taken in s.
 func (l *lane) jumps(s *state, in *bpf.Instruction) bool {
 	return taken(in, s.regs[in.Dst], l.operand(&s.cpu, in))
+}
+
+// operands is what in compares in s.
+func (l *lane) operands(s *state, in *bpf.Instruction) [2]uint64 {
+	return [2]uint64{s.regs[in.Dst], l.operand(&s.cpu, in)}
 }
 
 // sparse is memory that is filled as code touches it.
@@ -222,6 +228,7 @@ func newLane(w *windows.Window, e env, regs [bpf.NumRegisters]uint64, mem *spars
 	}
 	if jump != nil {
 		l.taken = l.jumps(&l.goal, jump)
+		l.compared = l.operands(&l.goal, jump)
 	}
 	return l, true
 }

@@ -324,7 +324,7 @@ func (c *chain) misses(l *lane, code []bpf.Instruction) (int, bool) {
 		switch {
 		case *in == nop:
 		case in.IsCondJump():
-			if l.jumps(s, in) != l.taken {
+			if !c.rightJump(l, s, in) {
 				n += weightJump
 			}
 		case !l.exec(s, in):

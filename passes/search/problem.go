@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
@@ -74,11 +75,11 @@ func newProblem(w *windows.Window, try passes.Try, tries int) (*problem, bool) {
 			return nil, false
 		}
 	}
-	p.registers()
 	p.vocabulary = newVocabulary(w)
 	if !p.makeLanes() || !p.learn() {
 		return nil, false
 	}
+	p.registers()
 	return p, true
 }
 
@@ -108,18 +109,28 @@ func (p *problem) registers() {
 			bases[v.Base] = true
 		}
 	}
+	first := p.lanes[0]
 	for _, c := range f.Stack {
-		bases[c.Value.Base] = true
+		addr := first.start.regs[bpf.R10] + uint64(int64(c.Off))
+		if first.find(addr, 1) >= 0 {
+			bases[c.Value.Base] = true
+		}
 	}
 	delete(bases, 0)
+	// What the code itself reads comes first, as the plainest choice.
+	var others []bpf.Register
 	for r := range bpf.Register(bpf.NumRegisters) {
-		if reads.Has(r) || writes.Has(r) || bases[f.Regs[r].Base] {
+		switch {
+		case reads.Has(r):
 			p.readable = append(p.readable, r)
+		case writes.Has(r) || bases[f.Regs[r].Base]:
+			others = append(others, r)
 		}
 		if writes.Has(r) || reads.Has(r) && r != bpf.R10 && p.need[r] == 0 {
 			p.writable = append(p.writable, r)
 		}
 	}
+	p.readable = append(p.readable, others...)
 }
 
 func (p *problem) makeLanes() bool {
@@ -149,6 +160,14 @@ func (p *problem) makeLanes() bool {
 		p.extra = p.extra[1:]
 	}
 	return len(p.lanes) >= 2
+}
+
+// bothWays tells whether the window's jump is taken in some lanes and not in
+// others.
+func (p *problem) bothWays() bool {
+	first := p.lanes[0].taken
+	other := func(l *lane) bool { return l.taken != first }
+	return slices.ContainsFunc(p.lanes, other)
 }
 
 // pool is the numbers that matter to the window's code.
@@ -220,7 +239,17 @@ func (p *problem) rightIn(l *lane, code []bpf.Instruction) bool {
 		return false
 	}
 	p.wrong(&d, l, &s)
-	return d.none() && (jump == nil || l.jumps(&s, jump) == l.taken)
+	return d.none() && (jump == nil || p.rightJump(l, &s, jump))
+}
+
+// rightJump tells whether a jump does in s what the window's jump does. A
+// comparison of pointers has to stay the same: it may tell the verifier how
+// much of a packet there is.
+func (p *problem) rightJump(l *lane, s *state, jump *bpf.Instruction) bool {
+	if p.rules.jump != 0 {
+		return jump.Op == p.rules.jump && l.operands(s, jump) == l.compared
+	}
+	return l.jumps(s, jump) == l.taken
 }
 
 // lawful tells whether the verifier would let a candidate pass, for all that

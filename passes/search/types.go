@@ -1,6 +1,8 @@
 package search
 
 import (
+	"math/bits"
+
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 )
@@ -46,7 +48,7 @@ type rules struct {
 	spills   map[flow.Kind]bool // regions to which the code stores non-numbers
 	exact    map[place]bool     // accesses through pointers of unknown kind, and to the context
 	widths   bool               // any width through pointers of unknown kind
-	jump     bpf.Op             // a comparison that is not of numbers
+	jump     bpf.Op             // a comparison that has to stay, zero where none has to
 	learning bool
 	changed  bool
 	region   [maxBytes]flow.Kind // through which kind of pointer the code reaches a byte
@@ -94,6 +96,10 @@ func (p *problem) learn() bool {
 		}
 		if p.jump != nil {
 			r.compares(&t, p.jump)
+			if !p.bothWays() {
+				// Nothing tells a right condition from a wrong one.
+				r.jump = p.jump.Op
+			}
 		}
 		r.end = t
 	}
@@ -158,8 +164,8 @@ func (r *rules) setNumber(origin uint8) {
 // step tells whether the verifier lets in happen in s, and what the types are
 // behind it.
 func (r *rules) step(t *types, s *state, in *bpf.Instruction) bool {
-	for x := range bpf.Register(bpf.NumRegisters) {
-		if in.Reads().Has(x) && t.regs[x].kind == flow.KindNone {
+	for reads := uint(in.Reads()); reads != 0; reads &= reads - 1 {
+		if t.regs[bits.TrailingZeros(reads)].kind == flow.KindNone {
 			return false
 		}
 	}

@@ -141,6 +141,10 @@ func (b *builder) fresh(v *flow.Value) (uint64, bool) {
 	case v.Kind == flow.KindAny && b.n%4 == 1:
 		return b.number(), true
 	}
+	if b.n%4 == 3 && (v.Kind == flow.KindPacket || v.Kind == flow.KindPacketEnd) {
+		// Where one packet is, and how long, is what code asks of these.
+		return 0xffff8880_50000000 + b.rng.Uint64N(1<<(4+b.rng.Uint64N(9))), true
+	}
 	return b.region(), true
 }
 
