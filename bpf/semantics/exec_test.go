@@ -298,24 +298,30 @@ func TestExecAgainstKernel(t *testing.T) {
 			t.Errorf("%s: %v", fns[0].Name, err)
 			continue
 		}
-		defer prog.Close()
-		for length := 14; length < 64; length++ {
-			packet := make([]byte, length)
-			for i := range packet {
-				packet[i] = byte(i*37 + length)
-			}
-			if length > 20 {
-				packet[20] = byte(length / 2)
-			}
-			want, err := prog.Run(&ebpf.RunOptions{Data: packet})
-			if err != nil {
-				t.Fatal(err)
-			}
-			// For socket filters the packet begins behind the Ethernet header.
-			got, err := filter(fns[0], packet[14:])
-			if err != nil || uint32(got) != want {
-				t.Errorf("%s, %d bytes: got %#x, %v, want %#x", fns[0].Name, length, got, err, want)
-			}
+		comparePackets(t, prog, fns[0])
+		prog.Close()
+	}
+}
+
+// comparePackets runs a program on packets of many lengths both ways.
+func comparePackets(t *testing.T, prog *ebpf.Program, fn *bpf.Function) {
+	t.Helper()
+	for length := 14; length < 64; length++ {
+		packet := make([]byte, length)
+		for i := range packet {
+			packet[i] = byte(i*37 + length)
+		}
+		if length > 20 {
+			packet[20] = byte(length / 2)
+		}
+		want, err := prog.Run(&ebpf.RunOptions{Data: packet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// For socket filters the packet begins behind the Ethernet header.
+		got, err := filter(fn, packet[14:])
+		if err != nil || uint32(got) != want {
+			t.Errorf("%s, %d bytes: got %#x, %v, want %#x", fn.Name, length, got, err, want)
 		}
 	}
 }

@@ -91,6 +91,7 @@ func compareRunner(t *testing.T, code []bpf.Instruction, in *Flat, big bool) (fa
 	taken, wantErr := want.Run(code)
 	var got Flat
 	got.CopyFrom(in)
+	got.Taken = true // which Run has to overwrite
 	gotErr := r.Run(&got)
 	if !errors.Is(wantErr, gotErr) || (wantErr == nil) != (gotErr == nil) {
 		t.Fatalf("got error %v, want %v\n%s", gotErr, wantErr, bpf.Format(code))
