@@ -50,7 +50,7 @@ func (pl *plan) emitFrozen(out *emission, p *piece) error {
 		}
 	}
 	for i := range out.ext {
-		for _, r := range pl.f.ext.group(i, c).within(p.start, p.end, order) {
+		for _, r := range pl.f.ext.group(i, c).of(p) {
 			out.ext[i] = append(out.ext[i], pl.f.recordAt(r, start+r.off(order)-p.start))
 		}
 	}
@@ -112,8 +112,7 @@ func (pl *plan) emitFunction(out *emission, p *piece) error {
 		}
 	}
 	pl.emitLines(out, p)
-	order := pl.f.elf.order
-	for _, r := range pl.f.ext.group(extFunc, p.section).within(p.start, p.end, order) {
+	for _, r := range pl.f.ext.group(extFunc, p.section).of(p) {
 		out.ext[extFunc] = append(out.ext[extFunc], pl.f.recordAt(r, n.start))
 	}
 	return nil
@@ -176,7 +175,7 @@ func (p *piece) use(in bpf.Instruction) (use, error) {
 // that stands for none by the one before.
 func (pl *plan) emitLines(out *emission, p *piece) {
 	n, order := pl.placed[p], pl.f.elf.order
-	records := pl.f.ext.group(extLine, p.section).within(p.start, p.end, order)
+	records := pl.f.ext.group(extLine, p.section).of(p)
 	if len(records) == 0 {
 		return
 	}

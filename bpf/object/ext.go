@@ -40,7 +40,8 @@ type extGroup struct {
 	nameOff uint32
 	code    *codeSection // nil where it describes no code of the object
 	records []extRecord
-	reloc   *reloc // how all its records are relocated; nil where none is
+	reloc   *reloc                 // how all its records are relocated; nil where none is
+	byPiece map[*piece][]extRecord // records of code, by offset
 }
 
 // extRecord is a record: its first four bytes are the offset, in bytes from
@@ -220,17 +221,23 @@ func (f *File) bindExt(names []byte) error {
 	return nil
 }
 
+// checkRecords sorts the records of a group by function.
 func (f *File) checkRecords(table int, g *extGroup) error {
 	if table == extCore && f.ext.tables[table].recordSize != coreSize {
 		return errors.New("CO-RE relocations of unknown layout")
 	}
+	g.byPiece = map[*piece][]extRecord{}
+	order := f.elf.order
+	records := slices.Clone(g.records)
+	slices.SortStableFunc(records, func(a, b extRecord) int { return a.off(order) - b.off(order) })
 	seen := map[int]bool{}
-	for _, r := range g.records {
-		off := r.off(f.elf.order)
+	for _, r := range records {
+		off := r.off(order)
 		p := g.code.pieceAt(int64(off))
 		if p == nil {
 			return errors.New("a record for what lies beyond a section's end")
 		}
+		g.byPiece[p] = append(g.byPiece[p], r)
 		_, starts := p.instruction(off)
 		switch {
 		case p.raw == nil:
@@ -259,19 +266,12 @@ func (e *ext) group(table int, c *codeSection) *extGroup {
 	return nil
 }
 
-// within lists the group's records for [start, end) by offset.
-func (g *extGroup) within(start, end int, order binary.ByteOrder) []extRecord {
+// of lists the group's records for p by offset.
+func (g *extGroup) of(p *piece) []extRecord {
 	if g == nil {
 		return nil
 	}
-	var out []extRecord
-	for _, r := range g.records {
-		if off := r.off(order); off >= start && off < end {
-			out = append(out, r)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b extRecord) int { return a.off(order) - b.off(order) })
-	return out
+	return g.byPiece[p]
 }
 
 // governing gives for each instruction of p the index of the record that

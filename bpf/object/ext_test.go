@@ -22,7 +22,7 @@ func records(f *File, name string, table int) []string {
 			if p.name != name {
 				continue
 			}
-			for _, r := range f.ext.group(table, c).within(p.start, p.end, f.elf.order) {
+			for _, r := range f.ext.group(table, c).of(p) {
 				out = append(out, fmt.Sprintf("%d: %x", (r.off(f.elf.order)-p.start)/bpf.SlotSize, []byte(r[4:])))
 			}
 		}

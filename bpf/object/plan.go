@@ -18,7 +18,8 @@ type plan struct {
 type placement struct {
 	start, size int // bytes, from the section's start
 	code        []bpf.Placed
-	moved       bool // another start, size or code
+	moved       bool  // another start, size or code
+	label       []int // see labels; nil until it is needed
 }
 
 // plan lays out the functions' current blocks.
@@ -113,20 +114,29 @@ func (pl *plan) move(section int, off int64) int64 {
 	}
 	// A label inside a function that nothing refers to: keep it before the
 	// same instruction, or the next one that is left.
-	first := int32(p.after(int(off)) + 1)
-	to := n.size / bpf.SlotSize
-	for _, in := range n.code {
-		if in.Pos >= first {
-			to = min(to, in.Slot)
-		}
+	if n.label == nil {
+		n.label = labels(n.code, len(p.raw))
 	}
-	return int64(n.start + to*bpf.SlotSize)
+	return int64(n.start + n.label[p.after(int(off))]*bpf.SlotSize)
 }
 
-// size is the size of a section's code now.
-func (pl *plan) size(c *codeSection) int {
-	n := pl.placed[c.pieces[len(c.pieces)-1]]
-	return n.start + n.size
+// labels gives for each instruction of the input, and for its end, the first
+// slot of the new code that stands for it or for a later one.
+func labels(code []bpf.Placed, instructions int) []int {
+	last := code[len(code)-1]
+	out := make([]int, instructions+1)
+	for i := range out {
+		out[i] = last.Slot + last.Slots()
+	}
+	for _, in := range code {
+		if in.Pos > 0 && int(in.Pos) <= instructions {
+			out[in.Pos-1] = min(out[in.Pos-1], in.Slot)
+		}
+	}
+	for i := instructions - 1; i >= 0; i-- {
+		out[i] = min(out[i], out[i+1])
+	}
+	return out
 }
 
 // addend is what has to stand in r's place, in bytes from the start of its

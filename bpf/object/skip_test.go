@@ -267,3 +267,43 @@ func TestBadChange(t *testing.T) {
 		})
 	}
 }
+
+// TestJumpTablesMove checks that the tables of a function that is left alone
+// follow it when what lies before it grows.
+func TestJumpTablesMove(t *testing.T) {
+	data := seed(t, "switch-el.elf")
+	f := read(t, object{data: data})
+	checkParts(t, f, "plain", "function dense in xdp left alone: it jumps through a table")
+	grown, n, err := withNoOps(f, 8)
+	if err != nil || n == 0 {
+		t.Fatalf("%d no-ops: %v", n, err)
+	}
+	back, err := Read(grown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkParts(t, back, "plain", "function dense in xdp left alone: it jumps through a table")
+	want, got := entries(t, f), entries(t, back)
+	if len(want) < 20 || len(want) != len(got) {
+		t.Fatalf("%d entries, with no-ops %d", len(want), len(got))
+	}
+	for i := range want {
+		if got[i] != want[i]+uint64(n)*bpf.SlotSize {
+			t.Errorf("entry %d: %d, with %d no-ops before it %d", i, want[i], n, got[i])
+		}
+	}
+}
+
+// entries reads the jump tables of an object.
+func entries(t *testing.T, f *File) []uint64 {
+	t.Helper()
+	var out []uint64
+	for _, s := range f.elf.sections {
+		if s.name == jumpTables {
+			for at := 0; at < len(s.data); at += 8 {
+				out = append(out, f.elf.order.Uint64(s.data[at:]))
+			}
+		}
+	}
+	return out
+}

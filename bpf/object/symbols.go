@@ -155,7 +155,7 @@ func (b *builder) build() error {
 func (b *builder) cores() (map[int]extRecord, error) {
 	out := map[int]extRecord{}
 	order := b.f.elf.order
-	for _, r := range b.f.ext.group(extCore, b.p.section).within(b.p.start, b.p.end, order) {
+	for _, r := range b.f.ext.group(extCore, b.p.section).of(b.p) {
 		i, ok := b.p.instruction(r.off(order))
 		if !ok {
 			return nil, errors.New("a CO-RE relocation inside an instruction")

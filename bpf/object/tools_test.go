@@ -51,7 +51,9 @@ func TestLLVMReadsMovedCode(t *testing.T) {
 }
 
 // host selects what the running kernel could load, with BTF.
-func host(j job) bool { return some(j) && j.target == "bpfel" && j.debug != "" }
+func host(j job) bool {
+	return some(j) && j.target == "bpfel" && j.debug != "" && (j.level == "v2" || j.level == "v3")
+}
 
 // complaints is what a tool says on stderr of a file.
 func complaints(t *testing.T, args []string, file string) string {

@@ -5,6 +5,12 @@
 volatile __u64 a, b;
 
 SEC("xdp")
+int plain(struct xdp_md *ctx)
+{
+	return ctx->rx_queue_index ? 2 : 1;
+}
+
+SEC("xdp")
 int dense(struct xdp_md *ctx)
 {
 	switch (ctx->ingress_ifindex) {
@@ -34,12 +40,6 @@ int dense(struct xdp_md *ctx)
 	case 23: a -= b; return 3;
 	}
 	return a & 3;
-}
-
-SEC("xdp")
-int plain(struct xdp_md *ctx)
-{
-	return ctx->rx_queue_index ? 2 : 1;
 }
 
 char _license[] SEC("license") = "GPL";
