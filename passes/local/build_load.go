@@ -84,6 +84,9 @@ func (k *work) kindOf(root int32) (kind flow.Kind, null, ok bool) {
 // mayLoad tells whether a load from there is one that the verifier takes
 // wherever the window's own accesses are.
 func (v *view) mayLoad(p int, from place, g *goal) bool {
+	if from.size == 8 && from.kind != flow.KindPacket && !v.k.whole[from] && v.mayHoldPointer(p, from) {
+		return false
+	}
 	if from.kind == flow.KindContext || !v.k.mayWiden(from) && !v.k.whole[from] {
 		return false
 	}
@@ -93,6 +96,21 @@ func (v *view) mayLoad(p int, from place, g *goal) bool {
 		}
 	}
 	return !v.k.shared(from) || v.mayMerge(p, from, g, false)
+}
+
+// mayHoldPointer tells whether the 8 bytes at a place may be a pointer: what is
+// on the stack and was not written as a number.
+func (v *view) mayHoldPointer(p int, at place) bool {
+	if at.kind != flow.KindStack {
+		return false
+	}
+	for i := range 8 {
+		b := v.byteAt(p, at, int64(i))
+		if !b[0].known() && v.k.t.keys[b[0].leaf()].kind == keyByte && v.k.t.keys[b[0].leaf()].a == frameRoot {
+			return true
+		}
+	}
+	return false
 }
 
 func (k *work) accessible(root int32, off int64) bool {
@@ -173,10 +191,10 @@ func (v *view) nothingShared(old *view, p, lo, hi int) bool {
 	return true
 }
 
-// baseFor is a register from which the place can be reached at p, the one that
-// needs the shortest code.
+// baseFor is a register from which the place can be reached at p: one that is
+// needed later anyhow if there is one, and the one that needs the shortest code.
 func (v *view) baseFor(p int, at place) (base bpf.Register, off int16, ok bool) {
-	best := int64(1) << 16
+	best := int64(1) << 17
 	for r := range bpf.R10 + 1 {
 		f := v.regs[p][r]
 		if f == 0 || v.k.t.at(f).root != at.root {
@@ -187,7 +205,13 @@ func (v *view) baseFor(p int, at place) (base bpf.Register, off int16, ok bool) 
 		if far < 0 {
 			far = -far
 		}
-		if d == int64(int16(d)) && (!ok || far < best && best > 127) {
+		if far <= 127 {
+			far = 0
+		}
+		if r != bpf.R10 && v.before(p).Regs[r] == 0 {
+			far += 1 << 16
+		}
+		if d == int64(int16(d)) && far < best {
 			best, base, off, ok = far, r, int16(d), true
 		}
 	}

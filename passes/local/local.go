@@ -62,37 +62,30 @@ func (p *Proposer) count(steps []step, proven bool) {
 }
 
 // maxTries bounds how many candidates are checked for one window.
-const maxTries = 12
+const maxTries = 24
 
 // Propose tries the window with all transformations applied. Where that is not
-// proven it tries again without the step at fault, and in the end with fewer
-// and fewer steps.
+// proven it finds the step at fault, from the counterexample or by halving, and
+// tries again without it. A candidate may be tried after one that was proven,
+// if it is better.
 func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
-	a := attempt{p: p, w: w, try: try, seen: make(map[string]bool), banned: make(map[ban]bool)}
-	var first []step
-	for a.tries < maxTries-4 && ctx.Err() == nil {
-		steps := a.run(ctx, "")
-		if first == nil {
-			first = steps
-		}
+	a := attempt{p: p, w: w, try: try, seen: make(map[string]encode.Outcome), banned: make(map[ban]bool)}
+	for ctx.Err() == nil && a.tries < maxTries {
+		steps := a.run(ctx)
 		verdict, ok := a.check(steps)
 		if !ok || verdict.Outcome == encode.Proven {
-			return
+			break
 		}
 		guilty, found := a.guilty(steps, verdict)
+		if !found {
+			guilty, found = a.halve(ctx, steps)
+		}
 		if !found {
 			break
 		}
 		a.banned[guilty] = true
 	}
-	if a.withoutOne(ctx, first) {
-		return
-	}
-	for n := len(first) / 2; n > 0 && ctx.Err() == nil && a.tries < maxTries; n /= 2 {
-		if verdict, ok := a.check(first[:n]); ok && verdict.Outcome == encode.Proven {
-			return
-		}
-	}
+	a.settle()
 }
 
 // step is one transformation's result.
@@ -113,8 +106,10 @@ type attempt struct {
 	w      *windows.Window
 	try    passes.Try
 	tries  int
-	seen   map[string]bool
+	seen   map[string]encode.Outcome
 	banned map[ban]bool
+
+	best, last []bpf.Instruction // the cheapest and the last proven candidate
 }
 
 // transform looks for an improvement that its own kind of change makes.
@@ -136,9 +131,8 @@ var transforms = [...]transform{
 	{"atomic", atomicAdd},
 }
 
-// run applies all transformations but the one with the name without, to a
-// fixpoint.
-func (a *attempt) run(ctx context.Context, without string) (steps []step) {
+// run applies all transformations to a fixpoint.
+func (a *attempt) run(ctx context.Context) (steps []step) {
 	k := newWork(a.w)
 	k.banned = a.banned
 	v := k.start()
@@ -154,9 +148,6 @@ func (a *attempt) run(ctx context.Context, without string) (steps []step) {
 	for again := true; again; {
 		again = false
 		for _, t := range transforms {
-			if t.name == without {
-				continue
-			}
 			k.name = t.name
 			for ctx.Err() == nil {
 				c := t.apply(v)
@@ -171,44 +162,58 @@ func (a *attempt) run(ctx context.Context, without string) (steps []step) {
 	return steps
 }
 
-// check tries what the steps come to. It is false where that is nothing, or
-// nothing new.
+// check tries what the steps come to. It is false where that is nothing that
+// costs less.
 func (a *attempt) check(steps []step) (encode.Verdict, bool) {
 	if len(steps) == 0 {
 		return encode.Verdict{}, false
 	}
 	out := steps[len(steps)-1].code
+	name := bpf.Format(out)
+	if o, ok := a.seen[name]; ok {
+		return encode.Verdict{Outcome: o}, true
+	}
 	if passes.CostOf(out).Compare(passes.CostOf(a.w.Code)) >= 0 {
 		return encode.Verdict{}, false
 	}
-	if name := bpf.Format(out); a.seen[name] {
-		return encode.Verdict{}, false
-	} else {
-		a.seen[name] = true
-	}
 	a.tries++
 	verdict := a.try(out)
-	a.p.count(steps, verdict.Outcome == encode.Proven)
+	a.seen[name] = verdict.Outcome
+	proven := verdict.Outcome == encode.Proven
+	a.p.count(steps, proven)
+	if proven {
+		a.last = out
+		if a.best == nil || passes.CostOf(out).Compare(passes.CostOf(a.best)) < 0 {
+			a.best = out
+		}
+	}
 	return verdict, true
 }
 
-// withoutOne leaves out one transformation after the other.
-func (a *attempt) withoutOne(ctx context.Context, steps []step) bool {
-	var names []string
-	for _, s := range slices.Backward(steps) {
-		if s.by.name != "dead" && !slices.Contains(names, s.by.name) {
-			names = append(names, s.by.name)
-		}
-	}
-	for _, name := range names {
+// halve finds a step with which a proof is lost.
+func (a *attempt) halve(ctx context.Context, steps []step) (ban, bool) {
+	good, bad := 0, len(steps)
+	for bad-good > 1 {
 		if ctx.Err() != nil || a.tries >= maxTries {
-			return false
+			return ban{}, false
 		}
-		if verdict, ok := a.check(a.run(ctx, name)); ok && verdict.Outcome == encode.Proven {
-			return true
+		mid := (good + bad) / 2
+		// What costs as much as the old code is not checked: take it for good.
+		if verdict, ok := a.check(steps[:mid]); !ok || verdict.Outcome == encode.Proven {
+			good = mid
+		} else {
+			bad = mid
 		}
 	}
-	return false
+	by := steps[bad-1].by
+	return by, by.name != "dead" && !a.banned[by]
+}
+
+// settle has the best proven candidate be the last one.
+func (a *attempt) settle() {
+	if a.best != nil && passes.CostOf(a.best) != passes.CostOf(a.last) {
+		a.try(a.best)
+	}
 }
 
 // guilty is the first step after which the counterexample's state ends

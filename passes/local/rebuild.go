@@ -19,7 +19,7 @@ func rebuild(v *view) code {
 
 func (v *view) rebuildAt(i int) code {
 	in := v.code[i]
-	g := &goal{dst: in.Dst, value: v.regs[i+1][in.Dst], care: v.live[i].Regs[in.Dst], from: v, loose: v.looseUses(i)}
+	g := &goal{dst: in.Dst, value: v.regs[i+1][in.Dst], care: v.live[i].Regs[in.Dst], from: v, loose: v.k.w.Confirmed || v.looseUses(i)}
 	if g.care == 0 {
 		return nil
 	}
