@@ -27,7 +27,12 @@ func randomBlocks(rng *rand.Rand) []*bpf.Block {
 	for i := range blocks {
 		b := &bpf.Block{Label: bpf.Label(i + 1)}
 		for range rng.IntN(12) {
-			b.Code = append(b.Code, randomInstruction(rng))
+			in := randomInstruction(rng)
+			b.Code = append(b.Code, in)
+			if in.IsAtomic() && in.Imm == bpf.AtomicCmpXchg && in.Size() == 4 {
+				// What the upper half of R0 is depends on the kernel: see Vague.
+				b.Code = append(b.Code, bpf.Instruction{Op: bpf.ClassALU | bpf.OpMov | bpf.SourceX})
+			}
 		}
 		target := bpf.Label(i + 2 + rng.IntN(n-i))
 		if int(target) > n {

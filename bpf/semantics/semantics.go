@@ -63,6 +63,14 @@ type Machine[V any] interface {
 	Store(in bpf.Instruction, base bpf.Register, v V) error
 }
 
+// Vague is what a Machine may be as well, to reason about code for kernels that
+// leave a value open where RFC 9669 does not.
+type Vague[V any] interface {
+	// Unspecified is a value of the given width about which nothing is known.
+	// The same instruction in the same state gives the same value.
+	Unspecified(in bpf.Instruction, width int) V
+}
+
 // Step executes one instruction that neither jumps, calls, exits nor loads
 // from the packet in the legacy way. It fails for those, for what is no
 // instruction, and where a memory access fails.
@@ -261,7 +269,7 @@ func atomic[V any](m Machine[V], in bpf.Instruction) error {
 	src := m.Extract(m.Reg(in.Src), hi, 0)
 	if in.Imm == bpf.AtomicCmpXchg {
 		same := m.Eq(m.Extract(m.Reg(bpf.R0), hi, 0), old)
-		m.SetReg(bpf.R0, m.ZExt(old, 64))
+		m.SetReg(bpf.R0, exchanged(m, in, old))
 		return m.Store(in, in.Dst, m.Ite(same, src, old))
 	}
 	if err := m.Store(in, in.Dst, atomicResult[V](m, in, old, src)); err != nil {
@@ -271,6 +279,18 @@ func atomic[V any](m Machine[V], in bpf.Instruction) error {
 		m.SetReg(in.Src, m.ZExt(old, 64))
 	}
 	return nil
+}
+
+// exchanged is what a compare-and-exchange leaves in R0: the old value,
+// zero-extended (RFC 9669, section 5.3). On x86 the processor leaves the upper
+// half of R0 as it was where a 32-bit exchange takes place; the verifier adds a
+// zero extension, but Linux 6.18 forgets it where it has pruned the path that
+// reads the upper half.
+func exchanged[V any](m Machine[V], in bpf.Instruction, old V) V {
+	if vague, ok := m.(Vague[V]); ok && in.Size() == 4 {
+		return m.Concat(vague.Unspecified(in, 32), old)
+	}
+	return m.ZExt(old, 64)
 }
 
 func atomicResult[V any](d Domain[V], in bpf.Instruction, old, src V) V {

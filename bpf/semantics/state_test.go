@@ -77,6 +77,31 @@ func TestStateFill(t *testing.T) {
 	}
 }
 
+// vagueState leaves open what kernels leave open.
+type vagueState struct{ *State }
+
+func (vagueState) Unspecified(bpf.Instruction, int) Word { return Word{0x1234, 32} }
+
+// The upper half of R0 is open after a 32-bit compare-and-exchange, and only
+// after that.
+func TestVague(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"w0 = cmpxchg32_32(r1 + 0, w0, w2)": 0x1234_00000007,
+		"r0 = cmpxchg_64(r1 + 0, r0, r2)":   0xff_00000007,
+		"r2 = xchg_64(r1 + 0, r2)":          0xffff_ffff_ffff_ffff,
+	} {
+		s := &State{}
+		s.Write(0, 8, 0xff_00000007)
+		s.Regs[0] = math.MaxUint64
+		if err := Step[Word](vagueState{s}, parse(t, text)[0]); err != nil {
+			t.Fatal(err)
+		}
+		if s.Regs[0] != want {
+			t.Errorf("%s: got %#x, want %#x", text, s.Regs[0], want)
+		}
+	}
+}
+
 // Division by zero and overflow in the domain itself follow SMT-LIB.
 func TestWordsDivision(t *testing.T) {
 	var d Words
