@@ -12,8 +12,9 @@ const ContextBase Base = 2
 // last. Whoever enters a block has to rename what that block defined before:
 // see owns.
 type naming struct {
-	sites  Base   // first Base of an instruction
-	phis   Base   // first Base of a block
+	sites  Base // first Base of an instruction
+	phis   Base // first Base of a block
+	steps  *steps
 	starts []Base // by block, the first Base of its instructions, and the end
 }
 
@@ -38,7 +39,7 @@ const (
 const firstSymbol = ContextBase + 6 // arguments are R1 to R5
 
 func newNaming(fn *bpf.Function) *naming {
-	n := &naming{sites: firstSymbol + 2*Base(len(fn.Symbols))}
+	n := &naming{sites: firstSymbol + 2*Base(len(fn.Symbols)), steps: stepsOf(fn)}
 	next := n.sites
 	for _, b := range fn.Blocks {
 		n.starts = append(n.starts, next)

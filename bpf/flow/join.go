@@ -24,6 +24,7 @@ type effort uint8
 
 const (
 	precise  effort = iota
+	stepwise        // ranges that grew go to the next step
 	widened         // ranges that grew are given up
 	unknowns        // values that grew are given up
 	alone           // so are equalities and cells
@@ -34,9 +35,11 @@ func effortAfter(changes int) effort {
 	switch {
 	case changes <= 2:
 		return precise
-	case changes <= 5:
+	case changes <= 6:
+		return stepwise
+	case changes <= 8:
 		return widened
-	case changes <= 10:
+	case changes <= 12:
 		return unknowns
 	}
 	return alone
@@ -139,7 +142,9 @@ func (j *joiner) value(place int, a, b Value) Value {
 		n.Value = Unknown(kind)
 		n.MaybeNull = null
 	case grew && j.effort == widened:
-		n.widen(number{a, 64})
+		n.widen(number{a, 64}, &steps{})
+	case grew && j.effort == stepwise:
+		n.widen(number{a, 64}, j.steps)
 	}
 	if n.IsConst() {
 		return n.Value

@@ -1,8 +1,12 @@
 package flow
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
+	"slices"
+
+	"github.com/k2cc/k2cc/bpf"
 )
 
 // number is a Value of a width of 1 to 64 bits. Bits and the unsigned range
@@ -145,8 +149,9 @@ func (n *number) join(m number) {
 }
 
 // widen takes away from n, which holds old's numbers and more, what changed
-// since old, so that a loop makes it change only a few times more.
-func (n *number) widen(old number) {
+// since old, so that a loop makes it change only a few times more. Bounds that
+// changed go to the next of steps, or as far as there is.
+func (n *number) widen(old number, steps *steps) {
 	if n.Mask != old.Mask || n.Bits != old.Bits {
 		low := n.Mask & -n.Mask
 		n.Mask |= ones(n.width) &^ (low - 1)
@@ -154,16 +159,61 @@ func (n *number) widen(old number) {
 	}
 	top := unknown(n.width)
 	if n.UMin != old.UMin {
-		n.UMin = 0
+		n.UMin = stepDown(steps.unsigned, n.UMin, top.UMin)
 	}
 	if n.UMax != old.UMax {
-		n.UMax = top.UMax
+		n.UMax = stepUp(steps.unsigned, n.UMax, top.UMax)
 	}
 	if n.SMin != old.SMin {
-		n.SMin = top.SMin
+		n.SMin = stepDown(steps.signed, n.SMin, top.SMin)
 	}
 	if n.SMax != old.SMax {
-		n.SMax = top.SMax
+		n.SMax = stepUp(steps.signed, n.SMax, top.SMax)
 	}
 	n.sync()
+}
+
+// steps are numbers at which a loop's count is likely to stop, in order.
+type steps struct {
+	unsigned []uint64
+	signed   []int64
+}
+
+// stepsOf takes them from what a function compares with.
+func stepsOf(fn *bpf.Function) *steps {
+	s := &steps{}
+	for _, b := range fn.Blocks {
+		for _, in := range b.Code {
+			if !in.IsCondJump() || in.UsesSrc() {
+				continue
+			}
+			for c := in.Imm - 1; c <= in.Imm+1; c++ {
+				s.unsigned = append(s.unsigned, uint64(c))
+				s.signed = append(s.signed, c)
+			}
+		}
+	}
+	slices.Sort(s.unsigned)
+	slices.Sort(s.signed)
+	s.unsigned, s.signed = slices.Compact(s.unsigned), slices.Compact(s.signed)
+	return s
+}
+
+func stepDown[T cmp.Ordered](steps []T, v, bottom T) T {
+	i, found := slices.BinarySearch(steps, v)
+	switch {
+	case found:
+		return v
+	case i == 0:
+		return bottom
+	}
+	return steps[i-1]
+}
+
+func stepUp[T cmp.Ordered](steps []T, v, top T) T {
+	i, _ := slices.BinarySearch(steps, v)
+	if i == len(steps) {
+		return top
+	}
+	return steps[i]
 }
