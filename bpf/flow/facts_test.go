@@ -197,7 +197,7 @@ var factTests = []struct {
 		r8 %= 10
 		? r0 = scalar[0,255]
 		? r2 = scalar[0,65535]
-		? r3 = scalars[-128,127]
+		? r3 = scalar s[-128,127]
 		? r4 = scalar[10,265]
 		? r5 = scalar{0x0/0xf0}
 		? r6 = scalar{0x0/0x7f8}
@@ -384,7 +384,7 @@ var factTests = []struct {
 		r6 = @4 ll
 		? r1 = map_value
 		? r2 is r1
-		? r3 = scalars[-2147483648,2147483647]
+		? r3 = scalar s[-2147483648,2147483647]
 		? r5 is r3
 		? r6 is not r3
 		? r4 = any
@@ -594,7 +594,7 @@ var factTests = []struct {
 		r0 = 0
 		if r1 s< -5 goto L2
 		if r1 s>= 7 goto L2
-		? r1 = anys[-5,6]
+		? r1 = any s[-5,6]
 	L2:
 		exit`},
 	{name: "comparison of the lower halves", code: `

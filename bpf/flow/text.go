@@ -60,7 +60,7 @@ func signedOffset(off int64) string {
 // numbers writes the fewest of range and bits from which sync makes the rest.
 func (v Value) numbers() string {
 	u := fmt.Sprintf("[%d,%d]", v.UMin, v.UMax)
-	s := fmt.Sprintf("s[%d,%d]", v.SMin, v.SMax)
+	s := fmt.Sprintf(" s[%d,%d]", v.SMin, v.SMax)
 	b := fmt.Sprintf("{%#x/%#x}", v.Bits, v.Mask)
 	for _, text := range []string{"", u, s, b, u + s, u + b, s + b} {
 		n := number{Unknown(v.Kind), 64}
