@@ -97,12 +97,9 @@ func (v *view) buildFrom(p int, r bpf.Register, g *goal, offer func(...bpf.Instr
 		offer(move)
 		return
 	}
-	if v.k.isScalar(s) && v.k.isScalar(g.value) {
-		for _, in := range v.k.extensions(g.dst, r) {
-			if v.k.reaches(in, 0, s, g) {
-				offer(in)
-			}
-		}
+	if in, ok := v.k.extension(s, g); ok {
+		in.Dst, in.Src = g.dst, r
+		offer(in)
 	}
 	if in, ok := v.k.operation(s, g); ok {
 		if r == g.dst {
@@ -113,21 +110,53 @@ func (v *view) buildFrom(p int, r bpf.Register, g *goal, offer func(...bpf.Instr
 	}
 }
 
-// extensions is the moves that keep only some of a register's low bits.
-func (k *work) extensions(dst, src bpf.Register) (out []bpf.Instruction) {
-	if k.w.Level >= bpf.V3 {
-		out = append(out, bpf.Instruction{Op: bpf.ClassALU | bpf.OpMov | bpf.SourceX, Dst: dst, Src: src})
-	}
-	if k.w.Level >= bpf.V4 {
-		for _, n := range []int16{8, 16, 32} {
-			out = append(out, bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: dst, Src: src, Off: n})
-		}
-		for _, n := range []int16{8, 16} {
-			out = append(out, bpf.Instruction{Op: bpf.ClassALU | bpf.OpMov | bpf.SourceX, Dst: dst, Src: src, Off: n})
-		}
-	}
-	return out
+// question asks for one instruction that turns a value into a goal's. Answers
+// are kept, as the same questions come up in all versions of a window.
+type question struct {
+	from, to ref
+	care     uint64
+	loose    bool
+	extend   bool
 }
+
+type answer struct {
+	in bpf.Instruction
+	ok bool
+}
+
+func (k *work) ask(q question, find func() (bpf.Instruction, bool)) (bpf.Instruction, bool) {
+	a, known := k.answers[q]
+	if !known {
+		a.in, a.ok = find()
+		k.answers[q] = a
+	}
+	return a.in, a.ok
+}
+
+// extension is the move that keeps only some of a register's low bits and
+// turns s into the goal. It names no registers.
+func (k *work) extension(s ref, g *goal) (bpf.Instruction, bool) {
+	if k.w.Level < bpf.V3 || !k.isScalar(s) || !k.isScalar(g.value) {
+		return bpf.Instruction{}, false
+	}
+	return k.ask(question{s, g.value, g.care, false, true}, func() (bpf.Instruction, bool) {
+		move := bpf.Instruction{Op: bpf.ClassALU | bpf.OpMov | bpf.SourceX}
+		for _, n := range []int16{0, 8, 16, 8 | wide, 16 | wide, 32 | wide} {
+			in := move
+			if n&wide != 0 {
+				in.Op = bpf.ClassALU64 | bpf.OpMov | bpf.SourceX
+			}
+			in.Off = n &^ wide
+			if in.Level() <= k.w.Level && k.reaches(in, 0, s, g) {
+				return in, true
+			}
+		}
+		return move, false
+	})
+}
+
+// wide marks a move of 64 bits in extension's list.
+const wide = 64
 
 // reaches tells whether an arithmetic instruction gives the goal.
 func (k *work) reaches(in bpf.Instruction, dst, src ref, g *goal) bool {
@@ -144,12 +173,16 @@ func (k *work) operation(s ref, g *goal) (bpf.Instruction, bool) {
 	if !k.isScalar(s) || !k.isScalar(g.value) {
 		return bpf.Instruction{}, false
 	}
-	for _, in := range k.operations(s, g) {
-		if in.Level() <= k.w.Level && k.reaches(in, s, 0, g) {
-			return in, true
+	in, ok := k.ask(question{s, g.value, g.care, g.loose, false}, func() (bpf.Instruction, bool) {
+		for _, in := range k.operations(s, g) {
+			if in.Level() <= k.w.Level && k.reaches(in, s, 0, g) {
+				return in, true
+			}
 		}
-	}
-	return bpf.Instruction{}, false
+		return bpf.Instruction{}, false
+	})
+	in.Dst = g.dst
+	return in, ok
 }
 
 // addition is the addition of a constant that turns s into the goal.

@@ -21,6 +21,7 @@ type work struct {
 	scalar  map[ref]bool
 	whole   map[place]bool       // its accesses
 	bases   map[int32]flow.Value // pointers before the window, by root
+	answers map[question]answer
 
 	// Where transformations must not be applied, the name of the one that is
 	// being applied, and the instruction where.
@@ -46,6 +47,7 @@ func newWork(w *windows.Window) *work {
 		w: w, t: newTable(w.BigEndian),
 		touched: make(map[sum]bool), scalar: make(map[ref]bool),
 		whole: make(map[place]bool), bases: make(map[int32]flow.Value),
+		answers: make(map[question]answer),
 	}
 	for r := range k.entry {
 		k.entry[r] = k.seed(w.Facts.Regs[r], key{kind: keyReg, a: int32(r)})
