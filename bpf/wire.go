@@ -178,7 +178,8 @@ type Placed struct {
 }
 
 // Place lays the blocks out one behind the other and gives every jump its
-// offset. It fails where an offset does not fit its field.
+// offset. It fails where an offset does not fit its field, and where a jump
+// leads to no code.
 func Place(blocks []*Block) ([]Placed, error) {
 	at := make(map[Label]int, len(blocks))
 	slot := 0
@@ -189,6 +190,7 @@ func Place(blocks []*Block) ([]Placed, error) {
 		at[b.Label] = slot
 		slot += Slots(b.Code)
 	}
+	end := slot
 	var out []Placed
 	slot = 0
 	for _, b := range blocks {
@@ -199,6 +201,9 @@ func Place(blocks []*Block) ([]Placed, error) {
 				to, ok := at[in.Target]
 				if !ok {
 					return nil, fmt.Errorf("place: slot %d: no block has label %d", p.Slot, in.Target)
+				}
+				if to == end {
+					return nil, fmt.Errorf("place: slot %d: jump to label %d, behind which there is no code", p.Slot, in.Target)
 				}
 				if err := p.setJumpOffset(to - slot); err != nil {
 					return nil, fmt.Errorf("place: slot %d: %w", p.Slot, err)

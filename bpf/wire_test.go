@@ -216,6 +216,7 @@ func TestPlaceRefuses(t *testing.T) {
 	}{
 		{"a label twice", []*Block{{Label: 1}, {Label: 1}}, "names two blocks"},
 		{"no such label", []*Block{{Label: 1, Code: []Instruction{{Op: ClassJMP | OpJA, Target: 2}}}}, "no block has label 2"},
+		{"to an empty end", []*Block{{1, []Instruction{{Op: ClassJMP | OpJA, Target: 2}}}, {Label: 2}}, "no code"},
 		{"too far", []*Block{{1, []Instruction{{Op: ClassJMP | OpJA, Target: 3}}}, {2, long}, {3, []Instruction{wireExit}}}, "does not fit 16 bits"},
 	}
 	for _, tt := range tests {

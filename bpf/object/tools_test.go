@@ -1,6 +1,7 @@
 package object
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,4 +120,45 @@ func libbpfLoad(dir, file string) string {
 		return err.Error() + ": " + string(msg)
 	}
 	return ""
+}
+
+// TestProcessedObjects reads objects that other tools wrote: LLVM's strip and
+// objcopy, and libbpf's linker.
+func TestProcessedObjects(t *testing.T) {
+	dir := t.TempDir()
+	linked := []string{"bpftool", "gen", "object"}
+	sources := compiled(t, func(j job) bool {
+		return some(j) && j.level == "v3" && j.debug != "" && strings.HasPrefix(j.source, "testdata/")
+	})
+	for _, args := range [][]string{{"llvm-strip-22", "-g", "-o"}, {"llvm-objcopy-22"}, linked} {
+		t.Run(args[0], func(t *testing.T) {
+			needTool(t, args[0])
+			for _, o := range sources {
+				in, out := filepath.Join(dir, "in.o"), filepath.Join(dir, "out.o")
+				if err := os.WriteFile(in, o.data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				files := []string{in, out}
+				if args[0] != "llvm-objcopy-22" {
+					files = []string{out, in}
+				}
+				if err := exec.Command(args[0], append(args[1:], files...)...).Run(); err != nil {
+					continue // bpftool takes neither every object nor every byte order
+				}
+				data, err := os.ReadFile(out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				processed := object{name: o.name, data: data}
+				want, got := read(t, o), read(t, processed)
+				if len(want.Program().Functions) != len(got.Program().Functions) {
+					t.Errorf("%s: %d functions, %d before: %v", o.name, len(got.Program().Functions), len(want.Program().Functions), got.Skipped())
+				}
+				unchanged(t, processed, got)
+				if anew, err := reencode(got); err != nil || !bytes.Equal(anew, data) {
+					t.Errorf("%s: written anew, the object differs (%v)", o.name, err)
+				}
+			}
+		})
+	}
 }
