@@ -67,18 +67,7 @@ func (o *rewriter) repair(ctx context.Context, c verify.Comparison) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("find what the verifier rejects in %s: %w", c.Name, err)
 	}
-	drop := map[*windows.Segment]bool{}
-	for _, r := range dropped {
-		drop[r.seg] = true
-		r.job.rejected++
-	}
-	var kept []rewrite
-	for _, r := range items {
-		if !drop[r.seg] {
-			kept = append(kept, r)
-		}
-	}
-	return o.with(ctx, items, kept)
+	return o.without(ctx, c.Name, dropped)
 }
 
 // keepShape looks for rewrites anew without simpler control flow, where that
@@ -130,8 +119,8 @@ func (o *rewriter) rewritesOf(program string) []rewrite {
 	return out
 }
 
-// with writes the object with only the kept ones of the rewrites in it. What
-// does not stand without the others is left out as well.
+// with writes the object with only the kept ones of the rewrites in it, proven
+// or not: it is for the verifier to look at, not to be used.
 func (o *rewriter) with(ctx context.Context, items, kept []rewrite) ([]byte, error) {
 	touched := map[*work]bool{}
 	for _, r := range items {
@@ -141,20 +130,31 @@ func (o *rewriter) with(ctx context.Context, items, kept []rewrite) ([]byte, err
 	for _, r := range kept {
 		r.seg.New = r.now
 	}
-	for _, j := range o.jobs {
-		if !touched[j] || j.result == nil {
-			continue
+	for j := range touched {
+		out, err := j.simplify(ctx, j.result.Layout.Function())
+		if err != nil {
+			return nil, err
 		}
-		if err := j.result.Recheck(ctx); err != nil {
+		j.fn.Blocks = out.Blocks
+	}
+	return o.bytes()
+}
+
+// without redoes the rewrites of a program, dropped ones excepted, with their
+// proofs.
+func (o *rewriter) without(ctx context.Context, program string, dropped []rewrite) ([]byte, error) {
+	drop := map[*windows.Segment]bool{}
+	for _, r := range dropped {
+		drop[r.seg] = true
+		r.job.rejected++
+	}
+	for _, j := range o.jobsOf(program) {
+		if err := j.result.Without(ctx, drop); err != nil {
 			return nil, err
 		}
 		if err := o.settle(ctx, j); err != nil {
 			return nil, err
 		}
 	}
-	out, err := o.file.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("write object: %w", err)
-	}
-	return out, nil
+	return o.bytes()
 }

@@ -231,14 +231,19 @@ func nonZero(n int) int {
 
 // finish writes the object, and takes back what the kernel does not accept.
 func (o *rewriter) finish(ctx context.Context) ([]byte, error) {
+	out, err := o.bytes()
+	if err != nil || o.unasked != "" || !o.changed() {
+		return out, err
+	}
+	return o.confirm(ctx, out)
+}
+
+func (o *rewriter) bytes() ([]byte, error) {
 	out, err := o.file.Bytes()
 	if err != nil {
 		return nil, fmt.Errorf("write object: %w", err)
 	}
-	if o.unasked != "" || !o.changed() {
-		return out, nil
-	}
-	return o.confirm(ctx, out)
+	return out, nil
 }
 
 func (o *rewriter) changed() bool {

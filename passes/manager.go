@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ type Result struct {
 	OutOfTime bool
 
 	manager *Manager
-	facts   *flow.Facts // of the input
+	stages  []windows.Codes // what each round put where
 }
 
 // Stats counts what became of one proposer's candidates.
@@ -56,37 +57,38 @@ func (s *Stats) add(o Stats) {
 }
 
 // Run optimises one function. The function itself is not changed; the result's
-// Layout has the new code, which Recheck has accepted.
+// Layout has the new code.
 func (m *Manager) Run(ctx context.Context, fn *bpf.Function) (*Result, error) {
-	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: m.Target.BigEndian})
-	if err != nil {
-		return nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
-	}
 	r := &Result{
 		Layout:  windows.Cut(fn, m.Size),
 		Stats:   map[string]Stats{},
 		manager: m,
-		facts:   facts,
 	}
 	if err := r.search(ctx); err != nil {
 		return nil, err
 	}
-	return r, r.Recheck(ctx)
+	return r, nil
 }
 
-// search looks for cheaper code until nothing more is found or time is up.
+// search looks for cheaper code until nothing more is found or time is up. The
+// pipeline's later, dearer proposers come in when the earlier ones find no more.
 func (r *Result) search(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, r.manager.Deadline)
 	defer cancel()
-	seen := make([]*windows.Window, len(r.Layout.Segments))
-	for range maxRounds {
-		changed, err := r.round(ctx, seen)
-		if ctx.Err() != nil {
-			r.OutOfTime = true
-			return nil
-		}
-		if err != nil || !changed {
-			return err
+	for n := range r.manager.Pipeline {
+		seen := make([]*windows.Window, len(r.Layout.Segments))
+		for range maxRounds {
+			changed, err := r.round(ctx, r.manager.Pipeline[:n+1], seen)
+			if ctx.Err() != nil {
+				r.OutOfTime = true
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if !changed {
+				break
+			}
 		}
 	}
 	return nil
@@ -97,50 +99,149 @@ func (r *Result) Target() windows.Target { return r.manager.Target }
 
 // round goes over all windows once. What was looked at before and has not
 // changed since is in seen.
-func (r *Result) round(ctx context.Context, seen []*windows.Window) (bool, error) {
-	ws, err := r.windows(ctx)
+func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows.Window) (bool, error) {
+	facts, ws, err := r.windows(ctx)
 	if err != nil {
 		return false, err
 	}
-	type found struct {
-		code  []bpf.Instruction
-		stats map[string]Stats
-	}
-	out := make([]found, len(ws))
+	found := make([]proposal, len(ws))
 	r.manager.each(len(ws), func(i int) {
 		if ws[i] == nil || len(ws[i].Code) == 0 || sameWindow(ws[i], seen[i]) {
 			return
 		}
-		code, stats := r.manager.improve(ctx, ws[i])
-		out[i] = found{code, stats}
+		found[i] = r.manager.improve(ctx, pipeline, ws[i])
 	})
-	changed := false
-	for i, f := range out {
+	next := make(windows.Codes, len(ws))
+	for i, f := range found {
 		if ws[i] != nil && seen[i] == nil {
 			r.Windows++
 		}
 		seen[i] = ws[i]
+		next[i] = f.code
 		for name, s := range f.stats {
 			total := r.Stats[name]
 			total.add(s)
 			r.Stats[name] = total
 		}
-		if f.code != nil {
-			r.Layout.Segments[i].Replace(f.code)
-			changed = true
+	}
+	// What was found is settled even when time is up.
+	return r.settle(context.WithoutCancel(ctx), facts, ws, next)
+}
+
+// proposal is what came of one window: nil code where nothing did.
+type proposal struct {
+	code  []bpf.Instruction
+	stats map[string]Stats
+}
+
+// settle puts code into the segments for which next has any. Each was proven
+// for the windows ws, with the facts and needs of the function as it was; those
+// whose needs have grown, because new code elsewhere reads more, are proven
+// again, and those for which that fails are taken back, until the rest stands.
+func (r *Result) settle(ctx context.Context, facts *flow.Facts, ws []*windows.Window, next windows.Codes) (bool, error) {
+	before := r.Layout.Codes()
+	proven := make([]*windows.Window, len(ws))
+	changed := false
+	for i, code := range next {
+		if code != nil {
+			r.Layout.Segments[i].Replace(code)
+			proven[i], changed = ws[i], true
 		}
+	}
+	for changed {
+		again, err := r.step(ctx, before, facts)
+		if err != nil {
+			return false, err
+		}
+		bad := make([]bool, len(again))
+		r.manager.each(len(again), func(i int) {
+			if next[i] == nil || covers(proven[i], again[i]) {
+				return
+			}
+			proven[i] = again[i]
+			bad[i] = again[i] == nil || encode.New(encode.Options{}).Check(ctx, again[i], next[i]).Outcome != encode.Proven
+		})
+		stands := true
+		for i, b := range bad {
+			if b {
+				r.Layout.Segments[i].New, next[i], stands = before[i], nil, false
+			}
+		}
+		if stands {
+			break
+		}
+	}
+	changed = slices.ContainsFunc(next, func(c []bpf.Instruction) bool { return c != nil })
+	if changed {
+		r.stages = append(r.stages, next)
 	}
 	return changed, nil
 }
 
-// windows is a window for each segment of the function as it stands now.
-func (r *Result) windows(ctx context.Context) ([]*windows.Window, error) {
-	fn := r.Layout.Function()
-	facts, needs, err := r.analyze(ctx, fn)
+// step is the windows for going from an earlier stage to the function as it
+// stands now.
+func (r *Result) step(ctx context.Context, before windows.Codes, facts *flow.Facts) ([]*windows.Window, error) {
+	_, needs, err := r.analyze(ctx, r.Layout.Function())
 	if err != nil {
 		return nil, err
 	}
-	return r.Layout.Windows(facts, needs, r.manager.Target), nil
+	return r.Layout.Step(before, facts, needs, r.manager.Target), nil
+}
+
+// covers tells whether a proof for window a is one for b: the same code and
+// facts, and no more needs.
+func covers(a, b *windows.Window) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	x, y := *a, *b
+	for r := range x.Needs.Regs {
+		y.Needs.Regs[r] |= x.Needs.Regs[r]
+	}
+	for i := range x.Needs.Stack {
+		y.Needs.Stack[i] |= x.Needs.Stack[i]
+	}
+	return sameWindow(&x, &y)
+}
+
+// Without redoes all stages but for the segments in drop, which keep the
+// input's code. What does not stand without them falls with them.
+func (r *Result) Without(ctx context.Context, drop map[*windows.Segment]bool) error {
+	stages := r.stages
+	r.stages = nil
+	for _, s := range r.Layout.Segments {
+		s.Revert()
+	}
+	for _, stage := range stages {
+		facts, ws, err := r.windows(ctx)
+		if err != nil {
+			return err
+		}
+		next := slices.Clone(stage)
+		r.manager.each(len(next), func(i int) {
+			if next[i] == nil {
+				return
+			}
+			if drop[r.Layout.Segments[i]] || ws[i] == nil ||
+				encode.New(encode.Options{}).Check(ctx, ws[i], next[i]).Outcome != encode.Proven {
+				next[i] = nil
+			}
+		})
+		if _, err := r.settle(ctx, facts, ws, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// windows is a window for each segment of the function as it stands now, and
+// the facts that they were made with.
+func (r *Result) windows(ctx context.Context) (*flow.Facts, []*windows.Window, error) {
+	facts, needs, err := r.analyze(ctx, r.Layout.Function())
+	if err != nil {
+		return nil, nil, err
+	}
+	return facts, r.Layout.Windows(facts, needs, r.manager.Target), nil
 }
 
 func (r *Result) analyze(ctx context.Context, fn *bpf.Function) (*flow.Facts, *flow.Needs, error) {
@@ -182,9 +283,9 @@ func (m *Manager) each(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// improve runs the pipeline over one window, each proposer on what the one
-// before it made. It returns nil where nothing was found.
-func (m *Manager) improve(ctx context.Context, w *windows.Window) ([]bpf.Instruction, map[string]Stats) {
+// improve runs a pipeline over one window, each proposer on what the one before
+// it made.
+func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.Window) proposal {
 	if m.Window > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, m.Window)
@@ -192,33 +293,30 @@ func (m *Manager) improve(ctx context.Context, w *windows.Window) ([]bpf.Instruc
 	}
 	// A solver of its own, so that no answer depends on what else was asked.
 	checker := encode.New(encode.Options{})
-	stats := map[string]Stats{}
-	now := *w
-	changed := false
-	for _, p := range m.Pipeline {
+	out := proposal{stats: map[string]Stats{}}
+	for _, p := range pipeline {
 		if ctx.Err() != nil {
 			break
 		}
+		now := *w
+		if out.code != nil {
+			now.Code = out.code
+		}
 		var s Stats
-		var proven []bpf.Instruction
 		p.Propose(ctx, &now, func(code []bpf.Instruction) encode.Verdict {
-			v := checker.Check(ctx, &now, code)
+			// Against the window's first code, not what another proposer made
+			// of it: the proof is for what stands in the function.
+			v := checker.Check(ctx, w, code)
 			s.count(v)
 			if v.Outcome == encode.Proven && CostOf(code).Compare(CostOf(now.Code)) < 0 {
-				proven = append([]bpf.Instruction{}, code...)
+				s.Slots += bpf.Slots(now.Code) - bpf.Slots(code)
+				out.code = append([]bpf.Instruction{}, code...)
 			}
 			return v
 		})
-		if proven != nil {
-			s.Slots += bpf.Slots(now.Code) - bpf.Slots(proven)
-			now.Code, changed = proven, true
-		}
-		stats[p.Name()] = s
+		out.stats[p.Name()] = s
 	}
-	if !changed {
-		return nil, stats
-	}
-	return now.Code, stats
+	return out
 }
 
 func (s *Stats) count(v encode.Verdict) {
@@ -232,40 +330,6 @@ func (s *Stats) count(v encode.Verdict) {
 		s.Unsafe++
 	default:
 		s.Undecided++
-	}
-}
-
-// Recheck proves every replaced segment against the input again, under the
-// facts of the input and the needs of the function as it stands now, and
-// reverts those for which that fails until the rest stands together. It has to
-// be called after any segment was reverted.
-func (r *Result) Recheck(ctx context.Context) error {
-	done := make([]*windows.Window, len(r.Layout.Segments))
-	for {
-		_, needs, err := r.analyze(ctx, r.Layout.Function())
-		if err != nil {
-			return err
-		}
-		ws := r.Layout.Checks(r.facts, needs, r.manager.Target)
-		bad := make([]bool, len(ws))
-		r.manager.each(len(ws), func(i int) {
-			seg := r.Layout.Segments[i]
-			if !seg.Changed() || ws[i] != nil && sameWindow(ws[i], done[i]) {
-				return
-			}
-			bad[i] = ws[i] == nil || encode.New(encode.Options{}).Check(ctx, ws[i], seg.New).Outcome != encode.Proven
-			done[i] = ws[i]
-		})
-		reverted := false
-		for i, b := range bad {
-			if b {
-				r.Layout.Segments[i].Revert()
-				reverted = true
-			}
-		}
-		if !reverted {
-			return nil
-		}
 	}
 }
 

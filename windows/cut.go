@@ -90,17 +90,19 @@ func Fixed(in bpf.Instruction) bool {
 
 // Function is the function with what stands in the segments now.
 func (l *Layout) Function() *bpf.Function {
-	return l.build(func(s *Segment) []bpf.Instruction { return s.New })
+	return l.build(l.Codes())
 }
 
-func (l *Layout) build(code func(*Segment) []bpf.Instruction) *bpf.Function {
+func (l *Layout) build(codes Codes) *bpf.Function {
 	out := *l.fn
+	n := 0
 	out.Blocks = make([]*bpf.Block, len(l.blocks))
 	for i, parts := range l.blocks {
 		b := &bpf.Block{Label: l.fn.Blocks[i].Label}
 		for _, p := range parts {
 			if p.seg != nil {
-				b.Code = append(b.Code, code(p.seg)...)
+				b.Code = append(b.Code, codes[n]...)
+				n++
 			} else {
 				b.Code = append(b.Code, p.fixed)
 			}
@@ -110,53 +112,60 @@ func (l *Layout) build(code func(*Segment) []bpf.Instruction) *bpf.Function {
 	return &out
 }
 
+// Codes is the code of each segment.
+type Codes [][]bpf.Instruction
+
+// Codes is what stands in the segments now.
+func (l *Layout) Codes() Codes {
+	out := make(Codes, len(l.Segments))
+	for i, s := range l.Segments {
+		out[i] = s.New
+	}
+	return out
+}
+
 // Windows is a window for each segment as it stands now, or nil for what no
 // path reaches. Facts and needs are those of the function as it stands now.
 func (l *Layout) Windows(facts *flow.Facts, needs *flow.Needs, t Target) []*Window {
-	now := func(s *Segment) []bpf.Instruction { return s.New }
-	return l.windows(now, facts, now, needs, t)
+	return l.Step(l.Codes(), facts, needs, t)
 }
 
-// Checks is a window for each segment with the input's code in it, for checking
-// the function as it stands now against the input: before are the facts of the
-// input, after the needs of the function as it stands now.
+// Step is a window for each segment with the code of an earlier stage in it,
+// for checking that the function as it stands now does what it did at that
+// stage: facts are those of the earlier stage, needs those of now.
 //
-// By induction over the segments that a run passes through: where input and
-// output agree on what the output still reads, the facts hold of the input's
-// state; the check shows that old and new code, started in that state, leave
-// the same in what the output reads after them; and the new code, started in
-// the output's state instead, does the same again, since it reads only what
-// the two states agree on.
-func (l *Layout) Checks(before *flow.Facts, after *flow.Needs, t Target) []*Window {
-	old := func(s *Segment) []bpf.Instruction { return s.Old }
-	now := func(s *Segment) []bpf.Instruction { return s.New }
-	return l.windows(old, before, now, after, t)
-}
-
-func (l *Layout) windows(codeF func(*Segment) []bpf.Instruction, facts *flow.Facts,
-	codeN func(*Segment) []bpf.Instruction, needs *flow.Needs, t Target) []*Window {
+// By induction over the segments that a run passes through: where earlier and
+// present state agree on everything that the present code still reads, the
+// facts hold of the earlier state; a proven window shows that old and new code,
+// both started in the earlier state, leave the same in what is read after them;
+// and the new code, started in the present state instead, does the same again,
+// since it reads only what the two states agree on.
+func (l *Layout) Step(before Codes, facts *flow.Facts, needs *flow.Needs, t Target) []*Window {
 	var out []*Window
-	fn := l.build(codeF)
+	fn := l.build(before)
+	n := 0
 	for i, parts := range l.blocks {
-		if !facts.Reachable(i) {
-			for _, p := range parts {
-				if p.seg != nil {
-					out = append(out, nil)
-				}
-			}
-			continue
+		var states []flow.State
+		var lives []flow.Live
+		if facts.Reachable(i) {
+			states = facts.Block(i)
+			lives = append([]flow.Live{needs.In(i)}, needs.Block(i)...)
 		}
-		states := facts.Block(i)
-		lives := append([]flow.Live{needs.In(i)}, needs.Block(i)...)
-		atF, atN := 0, 0
+		then, now := 0, 0
 		for _, p := range parts {
 			if p.seg == nil {
-				atF, atN = atF+1, atN+1
+				then, now = then+1, now+1
 				continue
 			}
-			w := &Window{Fn: fn, Block: i, Start: atF, Code: codeF(p.seg), Facts: states[atF], Target: t}
-			atF, atN = atF+len(w.Code), atN+len(codeN(p.seg))
-			w.Needs = lives[atN]
+			old := before[n]
+			n++
+			if states == nil {
+				out = append(out, nil)
+				continue
+			}
+			w := &Window{Fn: fn, Block: i, Start: then, Code: old, Facts: states[then], Target: t}
+			then, now = then+len(old), now+len(p.seg.New)
+			w.Needs = lives[now]
 			out = append(out, w)
 		}
 	}
