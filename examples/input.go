@@ -20,8 +20,8 @@ type Input struct {
 	Context []byte
 
 	Now    uint64 // what every clock helper says, in ns
-	Random uint32 // what bpf_get_prandom_u32 says
-	Cookie uint64 // of the socket, of its network namespace, and of the process's name
+	Random uint32 // what bpf_get_prandom_u32 says; the process is named after it
+	Cookie uint64 // of the socket and of its network namespace
 }
 
 // Addresses that a Context may hold and that a runner has to put there.

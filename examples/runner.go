@@ -33,7 +33,7 @@ type Output struct {
 
 // KernelRunner runs an object's programs in the kernel, through
 // BPF_PROG_TEST_RUN. Its clock and random numbers are the inputs'. While it runs
-// tracepoints, the process has names that the inputs ask for: only one comparison
+// tracepoints, the process is named after its inputs: only one comparison
 // of such programs can go on in a process at a time.
 type KernelRunner struct {
 	coll  *ebpf.Collection
@@ -187,7 +187,7 @@ func (k *KernelRunner) task(in Input) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := k.tasks.rename(fmt.Sprintf("worker-%d", in.Cookie)); err != nil {
+	if err := k.tasks.rename(fmt.Sprintf("worker-%d", in.Random%256)); err != nil {
 		return nil, err
 	}
 	const most = 12 * 8
