@@ -71,6 +71,9 @@ func (c *Checker) check(ctx context.Context, w *windows.Window, code []bpf.Instr
 	if err != nil {
 		return Verdict{}, err
 	}
+	if err := c.possible(ctx, flat.entry); err != nil {
+		return Verdict{}, err
+	}
 	if v, ok := flat.guess(w, code); ok {
 		return v, nil
 	}

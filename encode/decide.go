@@ -3,6 +3,7 @@ package encode
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 
 	"github.com/aclements/go-z3/z3"
 
@@ -162,6 +163,33 @@ func (c *Checker) ask(ctx context.Context, ob *obligation) (bool, error) {
 		c.solver = nil // it may still be interrupted
 	}
 	return sat, err
+}
+
+// possible tells whether there is a state that the facts allow: without one,
+// everything could be proven.
+func (c *Checker) possible(ctx context.Context, e *entry) error {
+	var doubtful []*input
+	sample := &sampler{rng: rand.New(rand.NewPCG(1, 2))}
+	for _, in := range e.inputs {
+		if len(in.facts) > 1 && !in.allows(sample.fitting(in)) {
+			doubtful = append(doubtful, in)
+		}
+	}
+	if len(doubtful) == 0 {
+		return nil
+	}
+	s := c.fresh()
+	s.begin()
+	defer s.end()
+	for _, in := range doubtful {
+		s.bv(in.root)
+	}
+	s.assert(s.ctx.FromBool(true))
+	sat, err := s.check(ctx)
+	if err == nil && !sat {
+		err = errContradiction
+	}
+	return err
 }
 
 // decide proves or refutes a condition on flat memory.

@@ -73,7 +73,7 @@ func (e *entry) value(v flow.Value, name string) value {
 		return out
 	}
 	if v.Base != 0 {
-		name = fmt.Sprintf("b%d", v.Base)
+		name = baseName(v.Base)
 	}
 	x := e.g.variable(name, 64)
 	out.node = x
@@ -81,11 +81,11 @@ func (e *entry) value(v flow.Value, name string) value {
 		out.node = e.g.add(x, e.g.constant(uint64(v.Offset), 64))
 	}
 	e.note(x, v)
-	if v.Kind == flow.KindScalar {
-		x.assume = append(x.assume, e.assumptions(out.node, v)...)
-	}
+	x.assume = append(x.assume, e.assumptions(out.node, v)...)
 	return out
 }
+
+func baseName(b flow.Base) string { return fmt.Sprintf("b%d", b) }
 
 // note files what is known of a variable, for who wants to give it a value.
 func (e *entry) note(x *node, v flow.Value) {
@@ -108,15 +108,22 @@ func (e *entry) note(x *node, v flow.Value) {
 	}
 }
 
-// assumptions are the known bits and ranges of a scalar, as truth values.
+// assumptions are the known bits and ranges of a scalar, or that a pointer is
+// not null, as truth values.
 func (e *entry) assumptions(n *node, v flow.Value) []*node {
 	g := e.g
+	not := func(x *node) *node { return g.binary(opXor, x, g.constant(1, 1)) }
+	switch {
+	case v.Kind.IsPointer() && !v.MaybeNull:
+		return []*node{not(g.compare(opEq, n, g.constant(0, 64)))}
+	case v.Kind != flow.KindScalar:
+		return nil
+	}
 	var out []*node
 	if v.Mask != ^uint64(0) {
 		known := g.binary(opAnd, n, g.constant(^v.Mask, 64))
 		out = append(out, g.compare(opEq, known, g.constant(v.Bits, 64)))
 	}
-	not := func(x *node) *node { return g.binary(opXor, x, g.constant(1, 1)) }
 	if v.UMin != 0 {
 		out = append(out, not(g.compare(opULt, n, g.constant(v.UMin, 64))))
 	}
@@ -139,6 +146,7 @@ func (e *entry) machine(w *windows.Window, old *machine, p *plan) *machine {
 		terms:   terms{e.g},
 		m:       e.mem,
 		fn:      w.Fn,
+		context: e.g.variable(baseName(flow.ContextBase), 64),
 		big:     w.BigEndian,
 		regs:    e.regs,
 		log:     log{m: e.mem},

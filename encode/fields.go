@@ -34,10 +34,11 @@ func (mc *machine) fieldAccess(in bpf.Instruction, ev event) error {
 
 // field is what a load from the context yields.
 func (mc *machine) field(in bpf.Instruction, ev *event) value {
-	kind := fieldKind(mc.fn.Context, ev.addr.off, ev.size)
-	if ev.addr.kind != flow.KindContext {
-		kind = fieldKind(bpf.ContextOther, ev.addr.off, ev.size)
+	layout := bpf.ContextOther
+	if ev.addr.kind == flow.KindContext && ev.addr.base == mc.context {
+		layout = mc.fn.Context
 	}
+	kind := fieldKind(layout, ev.addr.off, ev.size)
 	signed := in.Op.Mode() == bpf.ModeMemSX
 	name := fmt.Sprintf("c%d_%d_%d_%d_%d", ev.addr.base.id, ev.addr.off, ev.size, ev.epoch, ev.group)
 	v := value{node: mc.g.variable(name, 64), kind: kind}

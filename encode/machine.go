@@ -13,14 +13,16 @@ import (
 // access and, for new code, what the verifier would refuse.
 type machine struct {
 	terms
-	m      *memory
-	fn     *bpf.Function
-	big    bool
-	regs   [bpf.NumRegisters]value
-	log    log
-	events []event
-	cond   *value          // whether the jump at the end is taken
-	branch bpf.Instruction // that jump
+	m  *memory
+	fn *bpf.Function
+	// context is the pointer to the context as the function found it.
+	context *node
+	big     bool
+	regs    [bpf.NumRegisters]value
+	log     log
+	events  []event
+	cond    *value          // whether the jump at the end is taken
+	branch  bpf.Instruction // that jump
 	// operands of the jump, as nodes: a comparison of pointers has to stay
 	cmp [2]*node
 

@@ -16,20 +16,33 @@ import (
 // live bytes of the stack, other memory that either wrote, or what was stored
 // to the context. It fails for code that the checker does not model.
 func Replay(w *windows.Window, code []bpf.Instruction, cx *Counterexample) (differs bool, what string, err error) {
+	field := func(f Field) uint64 { return cx.Fields[f] }
+	return replayIn(w, code, world{cx, nil, field})
+}
+
+// world is a whole state: what a counterexample says, and what is in memory and
+// the context besides.
+type world struct {
+	*Counterexample
+	fill  func(at uint64) byte
+	field func(f Field) uint64
+}
+
+func replayIn(w *windows.Window, code []bpf.Instruction, in world) (differs bool, what string, err error) {
 	// Which accesses are to the context, no address tells.
 	e, err := newEntry(newGraph(), w)
 	if err != nil {
 		return false, "", err
 	}
-	a, err := replay(w, e.machine(w, nil, nil), w.Code, cx)
+	a, err := in.replay(w, e.machine(w, nil, nil), w.Code)
 	if err != nil {
 		return false, "", fmt.Errorf("replay the old code: %w", err)
 	}
-	b, err := replay(w, e.machine(w, nil, nil), code, cx)
+	b, err := in.replay(w, e.machine(w, nil, nil), code)
 	if err != nil {
 		return false, "", fmt.Errorf("replay the new code: %w", err)
 	}
-	what = compare(w, cx, a, b)
+	what = compare(w, in.Regs[bpf.R10], a, b)
 	return what != "", what, nil
 }
 
@@ -41,30 +54,31 @@ type outcome struct {
 	kinds    [bpf.NumRegisters]flow.Kind
 }
 
-func replay(w *windows.Window, mc *machine, code []bpf.Instruction, cx *Counterexample) (*outcome, error) {
+func (in world) replay(w *windows.Window, mc *machine, code []bpf.Instruction) (*outcome, error) {
 	if err := mc.run(code); err != nil {
 		return nil, err
 	}
 	out := &outcome{State: &semantics.State{
-		Regs:    cx.Regs,
-		Memory:  maps.Clone(cx.Memory),
+		Regs:    in.Regs,
+		Memory:  maps.Clone(in.Memory),
+		Fill:    in.fill,
 		Symbols: map[bpf.Ref]uint64{},
 		Big:     w.BigEndian,
 	}}
-	for ref, v := range cx.Symbols {
+	for ref, v := range in.Symbols {
 		out.Symbols[bpf.Ref(ref)] = v
 	}
 	events := mc.events
-	for _, in := range code {
+	for _, i := range code {
 		var err error
-		isAccess := in.IsLoad() || in.IsStore() || in.IsAtomic()
+		isAccess := i.IsLoad() || i.IsStore() || i.IsAtomic()
 		switch {
-		case in.IsCondJump():
-			out.taken, err = out.Taken(in)
+		case i.IsCondJump():
+			out.taken, err = out.Taken(i)
 		case isAccess && events[0].addr.kind == flow.KindContext:
-			out.field(in, events[0], cx)
+			out.access(i, events[0], in.field)
 		default:
-			err = semantics.Step[semantics.Word](out.State, in)
+			err = semantics.Step[semantics.Word](out.State, i)
 		}
 		if err != nil {
 			return nil, err
@@ -79,8 +93,8 @@ func replay(w *windows.Window, mc *machine, code []bpf.Instruction, cx *Countere
 	return out, nil
 }
 
-// field does an access to the context.
-func (o *outcome) field(in bpf.Instruction, ev event, cx *Counterexample) {
+// access does an access to the context.
+func (o *outcome) access(in bpf.Instruction, ev event, field func(Field) uint64) {
 	size := 8 * ev.size
 	if ev.store {
 		v := uint64(in.Imm)
@@ -90,18 +104,18 @@ func (o *outcome) field(in bpf.Instruction, ev event, cx *Counterexample) {
 		o.toFields = append(o.toFields, v&maskOf(size))
 		return
 	}
-	v := cx.Fields[Field{Pointer: ev.addr.base.id, Off: int(ev.addr.off), Size: ev.size, Stores: ev.epoch}]
+	v := field(Field{Pointer: ev.addr.base.id, Off: int(ev.addr.off), Size: ev.size, Stores: ev.epoch})
 	switch {
 	case in.Op.Mode() == bpf.ModeMemSX:
 		v = uint64(int64(v<<(64-size)) >> (64 - size))
-	case ev.field && ev.scalar:
+	case ev.scalar:
 		v &= maskOf(size)
 	}
 	o.Regs[in.Dst] = v
 }
 
 // compare says what is needed and differs, or nothing.
-func compare(w *windows.Window, cx *Counterexample, a, b *outcome) string {
+func compare(w *windows.Window, frame uint64, a, b *outcome) string {
 	if a.taken != b.taken {
 		return "the branch"
 	}
@@ -115,7 +129,6 @@ func compare(w *windows.Window, cx *Counterexample, a, b *outcome) string {
 			return "a store to the context"
 		}
 	}
-	frame := cx.Regs[bpf.R10]
 	for _, m := range []map[uint64]byte{a.Memory, b.Memory} {
 		for at := range m {
 			off := int64(at - frame)
