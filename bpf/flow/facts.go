@@ -88,7 +88,11 @@ func (f *Facts) machine(block int, s *state) *machine {
 // walk calls visit with the state before each instruction of a block and with
 // the one behind the last; visit must not keep or change it. It gives the last.
 func (f *Facts) walk(block int, visit func(i int, s *state)) (*state, error) {
-	s := *f.in[block]
+	return f.walkFrom(block, f.in[block], visit)
+}
+
+func (f *Facts) walkFrom(block int, in *state, visit func(i int, s *state)) (*state, error) {
+	s := *in
 	m := f.machine(block, &s)
 	for i, in := range f.fn.Blocks[block].Code {
 		if visit != nil {

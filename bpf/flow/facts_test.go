@@ -671,6 +671,29 @@ var factTests = []struct {
 		? r7 is not r6
 		if r6 != 5 goto L2
 		exit`},
+	{name: "what came in from two ways and what a loop brings back", code: `
+		r6 = r1
+		if r2 == 0 goto L2
+		r6 = r3
+	L2:
+		r7 = r6
+		goto L3
+	L3:
+		? r7 is not r6
+		r6 = *(u32 *)(r1 + 0)
+		if r6 != 5 goto L3
+		exit`},
+	{name: "copies from two ways, one of them lost in a loop", code: `
+		r6 = r1
+		r7 = r1
+		if r2 == 0 goto L2
+		r6 = r3
+		r7 = r3
+	L2:
+		? r7 is not r6
+		r6 = *(u32 *)(r1 + 0)
+		if r6 != 5 goto L2
+		exit`},
 	{name: "two loads in turn", code: `
 		r6 = *(u32 *)(r1 + 0)
 	L2:

@@ -41,7 +41,10 @@ func Liveness(fn *bpf.Function, f *Facts) (*Needs, error) {
 		effects: make([][]effect, len(fn.Blocks)), in: make([]Live, len(fn.Blocks)),
 	}
 	for b := range fn.Blocks {
-		n.effects[b] = f.effects(b)
+		var err error
+		if n.effects[b], err = f.effects(b); err != nil {
+			return nil, err
+		}
 	}
 	return n, n.solve()
 }
@@ -265,7 +268,7 @@ func addressRegister(in bpf.Instruction) (bpf.Register, bool) {
 }
 
 // effects takes from the facts what the needs have to know of a block.
-func (f *Facts) effects(block int) []effect {
+func (f *Facts) effects(block int) ([]effect, error) {
 	code := f.fn.Blocks[block].Code
 	out := make([]effect, len(code))
 	note := func(i int, s *State) {
@@ -273,20 +276,18 @@ func (f *Facts) effects(block int) []effect {
 			out[i] = f.effect(s, code[i])
 		}
 	}
-	if f.Reachable(block) {
-		if _, err := f.walk(block, func(i int, s *state) { note(i, &s.State) }); err == nil {
-			return out
+	from := f.in[block]
+	if from == nil {
+		// The verifier may find a way to where the facts do not.
+		from = f.entry()
+		for r := range bpf.R10 {
+			from.Regs[r] = Unknown(KindAny)
 		}
 	}
-	// The verifier may find a way to where the facts do not.
-	s := State{Escaped: true}
-	for r := range s.Regs {
-		s.Regs[r] = Unknown(KindAny)
+	if _, err := f.walkFrom(block, from, func(i int, s *state) { note(i, &s.State) }); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.fn.Name, err)
 	}
-	for i := range code {
-		note(i, &s)
-	}
-	return out
+	return out, nil
 }
 
 func (f *Facts) effect(s *State, in bpf.Instruction) effect {

@@ -299,6 +299,21 @@ var needTests = []struct {
 	L2:
 		r0 = r2
 		exit`},
+	{name: "code that cannot be reached needs what it reads", code: `
+		*(u64 *)(r10 - 8) = 0
+		r3 = 1
+		? r2 r3 [r10-8:8]
+		if r3 == 1 goto L2
+		r2 = r10
+		r2 += -4
+		r1 = @1 ll
+		? r1 r2 [r10-8:8]
+		call 1
+		r0 = *(u32 *)(r10 - 8)
+		exit
+	L2:
+		r0 = r2
+		exit`},
 	{name: "loops", code: `
 		r0 = 0
 	L2:

@@ -379,13 +379,17 @@ func (r *run) checkKind(s *State, v Value, p pointer, x uint64) error {
 func randomFunction(rng *rand.Rand, loops bool) *bpf.Function {
 	fn := &bpf.Function{Name: "random", Context: []bpf.Context{bpf.ContextNone, bpf.ContextXDP}[rng.IntN(2)]}
 	n := 2 + rng.IntN(8)
+	next := randomInstruction
+	if rng.IntN(3) == 0 {
+		next = randomCopy
+	}
 	for b := range n {
 		block := &bpf.Block{Label: bpf.Label(b + 1)}
 		if b == 0 {
 			block.Code = initialise(rng, fn.Context)
 		}
 		for range rng.IntN(8) {
-			block.Code = append(block.Code, randomInstruction(rng))
+			block.Code = append(block.Code, next(rng))
 		}
 		low := b + 1
 		if loops {
@@ -477,6 +481,26 @@ func randomInstruction(rng *rand.Rand) bpf.Instruction {
 			return in
 		}
 	}
+}
+
+// randomCopy makes values that are equal, or a little apart, more often than
+// not.
+func randomCopy(rng *rand.Rand) bpf.Instruction {
+	reg := func() bpf.Register { return pick(rng, bpf.R2, bpf.R3, bpf.R6, bpf.R7) }
+	off := -int16(1+rng.IntN(3)) * 8
+	switch rng.IntN(10) {
+	case 0:
+		return randomInstruction(rng)
+	case 1:
+		return bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpAdd, Dst: reg(), Imm: int64(rng.IntN(3)) - 1}
+	case 2, 3:
+		return bpf.Instruction{Op: bpf.ClassSTX | bpf.ModeMem | bpf.SizeDW, Dst: bpf.R10, Src: reg(), Off: off}
+	case 4, 5:
+		return bpf.Instruction{Op: bpf.ClassLDX | bpf.ModeMem | bpf.SizeDW, Dst: reg(), Src: bpf.R10, Off: off}
+	case 6:
+		return bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMul, Dst: reg(), Imm: 3}
+	}
+	return bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: reg(), Src: reg()}
 }
 
 func anyInstruction(rng *rand.Rand) bpf.Instruction {

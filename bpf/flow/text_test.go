@@ -87,7 +87,7 @@ func TestContains(t *testing.T) {
 		"r1 = 5; r2 = 9; r6 = -1":                "",
 		"r1 = 6":                                 "r1: 0x5",
 		"r2 = scalar[0,8]":                       "r2: 0x9",
-		"r6 = scalar s[0,5]":                      "r6: ",
+		"r6 = scalar s[0,5]":                     "r6: ",
 		"r2 = scalar{0x0/0x7}":                   "r2: 0x9",
 		"r1 = packet(b7); r2 = packet(b7)+4":     "",
 		"r1 = packet(b7); r2 = packet(b7)+5":     "r2: ",
