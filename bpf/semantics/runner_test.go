@@ -201,6 +201,7 @@ func BenchmarkRunner(b *testing.B) {
 		report(b, len(code))
 	})
 	var f Flat
+	f.CopyFrom(in)
 	b.Run("CopyFrom", func(b *testing.B) {
 		for b.Loop() {
 			f.CopyFrom(in)
