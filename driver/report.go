@@ -3,6 +3,8 @@ package driver
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -46,9 +48,32 @@ func (r *Report) print(w io.Writer, name string) {
 	}
 	t.AppendFooter(table.Row{"", "all", before, after, saved(before, after), windows, rewrites, ""})
 	t.Render()
+	r.printPasses(w)
 	if r.Kernel != "" {
 		fmt.Fprintln(w, r.Kernel)
 	}
+}
+
+// printPasses writes what became of each pass's candidates.
+func (r *Report) printPasses(w io.Writer) {
+	sum := map[string]passes.Stats{}
+	for _, f := range r.Functions {
+		for name, s := range f.Passes {
+			total := sum[name]
+			total.Add(s)
+			sum[name] = total
+		}
+	}
+	if len(sum) == 0 {
+		return
+	}
+	t := newTable(w)
+	t.AppendHeader(table.Row{"pass", "tried", "proven", "refuted", "unsafe", "undecided", "slots saved"})
+	for _, name := range slices.Sorted(maps.Keys(sum)) {
+		s := sum[name]
+		t.AppendRow(table.Row{name, s.Tried, s.Proven, s.Refuted, s.Unsafe, s.Undecided, s.Slots})
+	}
+	t.Render()
 }
 
 // newTable returns a table in the style of all of k2cc's tables.

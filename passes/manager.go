@@ -47,7 +47,8 @@ type Stats struct {
 	Slots                                     int // taken out by proven candidates
 }
 
-func (s *Stats) add(o Stats) {
+// Add counts o's candidates in.
+func (s *Stats) Add(o Stats) {
 	s.Tried += o.Tried
 	s.Proven += o.Proven
 	s.Refuted += o.Refuted
@@ -112,15 +113,16 @@ func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows
 		found[i] = r.manager.improve(ctx, pipeline, ws[i])
 	})
 	next := make(windows.Codes, len(ws))
+	r.Windows = 0
 	for i, f := range found {
-		if ws[i] != nil && seen[i] == nil {
+		if ws[i] != nil {
 			r.Windows++
 		}
 		seen[i] = ws[i]
 		next[i] = f.code
 		for name, s := range f.stats {
 			total := r.Stats[name]
-			total.add(s)
+			total.Add(s)
 			r.Stats[name] = total
 		}
 	}
