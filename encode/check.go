@@ -221,15 +221,25 @@ func (ob *obligation) registers(w *windows.Window) error {
 	return nil
 }
 
+// kind is what the verifier takes a value for. What the old code used as a
+// number is one.
+func (ob *obligation) kind(v value) flow.Kind {
+	if v.kind == flow.KindAny && ob.old.numbers[v.node] {
+		return flow.KindScalar
+	}
+	return v.kind
+}
+
 // sameKind wants what is left in a register to be the same to the verifier.
 func (ob *obligation) sameKind(r bpf.Register, a, b value) error {
+	ka, kb := ob.kind(a), ob.kind(b)
 	switch {
-	case b.kind == flow.KindNone:
+	case kb == flow.KindNone:
 		return unsafef("r%d is left unreadable", r)
-	case a.kind == flow.KindAny && ob.old.numbers[a.node], a.kind == b.kind && (a.node == b.node || !a.kind.IsPointer()):
-		return nil
-	case a.kind != b.kind:
+	case ka != kb:
 		return unsafef("r%d is left as another kind of value", r)
+	case a.node == b.node || !ka.IsPointer():
+		return nil
 	}
 	ra, _ := split(a.node)
 	rb, _ := split(b.node)
@@ -289,9 +299,9 @@ func (ob *obligation) sameSpill(w *windows.Window, s store) error {
 	a, okOld := ob.old.log.whole(s.addr, 8, s.epoch)
 	b, okNew := ob.new.log.whole(s.addr, 8, s.epoch)
 	switch {
-	case okOld && a.kind == flow.KindScalar, okOld && a.kind == flow.KindAny && ob.old.numbers[a.node]:
+	case okOld && ob.kind(a) == flow.KindScalar:
 		return nil
-	case okOld != okNew || okOld && (a.kind != b.kind || a.node != b.node && a.kind.IsPointer()):
+	case okOld != okNew || okOld && (ob.kind(a) != ob.kind(b) || a.node != b.node && a.kind.IsPointer()):
 		return unsafef("a pointer is stored in another way")
 	}
 	return nil
