@@ -66,6 +66,7 @@ type lane struct {
 	goal     state
 	taken    bool
 	compared [2]uint64 // what the window's jump compares
+	memory   laneMemory
 }
 
 // find is the index of the first of n bytes at addr, or -1.
@@ -82,13 +83,14 @@ func (l *lane) find(addr uint64, n int) int {
 	return -1
 }
 
-// laneMemory is the memory of a lane in one state.
+// laneMemory is the memory of a lane in one state. It is a part of the lane
+// only so that no access allocates it.
 type laneMemory struct {
 	l *lane
 	s *state
 }
 
-func (m laneMemory) load(addr uint64, size int) (uint64, bool) {
+func (m *laneMemory) load(addr uint64, size int) (uint64, bool) {
 	at := m.l.find(addr, size)
 	if at < 0 || !contains(&m.l.readable, &m.s.written, at, size) {
 		return 0, false
@@ -96,7 +98,7 @@ func (m laneMemory) load(addr uint64, size int) (uint64, bool) {
 	return getBytes(m.s.mem[at:at+size], m.l.big), true
 }
 
-func (m laneMemory) store(addr uint64, size int, v uint64) bool {
+func (m *laneMemory) store(addr uint64, size int, v uint64) bool {
 	at := m.l.find(addr, size)
 	if at < 0 || !contains(&m.l.writable, &m.l.writable, at, size) {
 		return false
@@ -113,7 +115,8 @@ func (l *lane) exec(s *state, in *bpf.Instruction) bool {
 		s.regs[in.Dst] = alu(in, s.regs[in.Dst], l.operand(&s.cpu, in), l.big)
 		return true
 	}
-	return l.step(&s.cpu, laneMemory{l, s}, in)
+	l.memory = laneMemory{l, s}
+	return l.step(&s.cpu, &l.memory, in)
 }
 
 // run runs straight-line code on s.

@@ -17,9 +17,9 @@ import (
 type MCMCOptions struct {
 	MaxSlots int     // longest window in slots; default 32
 	Chains   int     // chains from different seeds; default 3
-	Steps    int     // moves tried by all chains together; default 60,000
+	Steps    int     // moves tried by all chains together; default 30,000
 	Tries    int     // candidates that the checker is asked about; default 16
-	Beta     float64 // how strongly chains prefer what costs less; default 0.6
+	Beta     float64 // how strongly chains prefer what costs less; default 2
 }
 
 // MCMC is a proposer after K2 (Xu et al., SIGCOMM'21, section 3): Markov chains
@@ -33,13 +33,13 @@ func MCMC(o MCMCOptions) passes.Proposer {
 		o.Chains = 3
 	}
 	if o.Steps == 0 {
-		o.Steps = 60_000
+		o.Steps = 30_000
 	}
 	if o.Tries == 0 {
 		o.Tries = 16
 	}
 	if o.Beta == 0 {
-		o.Beta = 0.6
+		o.Beta = 2
 	}
 	return mcmc{o}
 }
@@ -199,15 +199,18 @@ func (p *pool) ask() answer {
 func compact(code []bpf.Instruction) []bpf.Instruction {
 	out := make([]bpf.Instruction, 0, len(code))
 	for _, in := range code {
-		if in != nop {
+		if in.Op != gap {
 			out = append(out, in)
 		}
 	}
 	return out
 }
 
-// nop marks a gap in a chain's code; no instruction is all zeros.
-var nop bpf.Instruction
+// gap is the opcode, of no instruction, that marks gaps in a chain's code.
+const gap = bpf.ClassLD | bpf.ModeImm | bpf.SizeW
+
+// nop fills a gap.
+var nop = bpf.Instruction{Op: gap}
 
 // Weights of the cost. Slots weigh as much as some bits that are wrong, so that
 // chains cross code that is wrong on the way to code that is short.
@@ -244,7 +247,7 @@ func newChain(m *mover, n uint64, beta float64) *chain {
 
 // reset judges the chain's code anew.
 func (c *chain) reset() {
-	_, c.cost = c.judge(c.code)
+	_, c.cost = c.judge(c.code, math.Inf(1))
 }
 
 // run takes steps; it reports false where ctx has ended.
@@ -257,8 +260,11 @@ func (c *chain) run(ctx context.Context, steps int, out *pool) bool {
 		if !c.move(c.rng, c.next) {
 			continue
 		}
-		wrong, cost := c.judge(c.next)
-		if cost > c.cost && c.rng.Float64() >= math.Exp(c.beta*(c.cost-cost)) {
+		// Metropolis' rule, with the draw before the cost is known: accept with
+		// probability exp(-beta * increase), at most one.
+		limit := c.cost - math.Log(1-c.rng.Float64())/c.beta
+		wrong, cost := c.judge(c.next, limit)
+		if cost > limit {
 			continue
 		}
 		c.code, c.next, c.cost = c.next, c.code, cost
@@ -270,9 +276,9 @@ func (c *chain) run(ctx context.Context, steps int, out *pool) bool {
 }
 
 // judge weighs code: how much of it is wrong, and what it costs in all. Code
-// that is not safe is infinitely wrong.
-func (c *chain) judge(code []bpf.Instruction) (wrong, cost float64) {
-	if !c.safe(code) {
+// that is not safe is infinitely wrong. It stops counting beyond limit.
+func (c *chain) judge(code []bpf.Instruction, limit float64) (wrong, cost float64) {
+	if cost = price(code); cost > limit || !c.safe(code) {
 		return math.Inf(1), math.Inf(1)
 	}
 	for _, l := range c.lanes {
@@ -281,17 +287,38 @@ func (c *chain) judge(code []bpf.Instruction) (wrong, cost float64) {
 			return math.Inf(1), math.Inf(1)
 		}
 		if n > 0 {
-			wrong += float64(n)/float64(len(c.lanes)) + weightFailure
+			more := float64(n)/float64(len(c.lanes)) + weightFailure
+			wrong += more
+			if cost += more; cost > limit {
+				break
+			}
 		}
 	}
-	price := costOf(code)
-	gaps := 0
+	return wrong, cost
+}
+
+// price is the part of the cost that right code has.
+func price(code []bpf.Instruction) float64 {
+	n := 0.0
 	for i := range code {
-		if code[i] == nop {
-			gaps++
+		in := &code[i]
+		if in.Op == gap {
+			continue
+		}
+		n += weightSlot * float64(in.Slots())
+		if isAccess(in) {
+			n += weightAccess
 		}
 	}
-	return wrong, wrong + weightSlot*float64(price.slots-gaps) + weightAccess*float64(price.accesses)
+	return n
+}
+
+// straight is code without the jump at the end.
+func (c *chain) straight(code []bpf.Instruction) []bpf.Instruction {
+	if c.jump != nil {
+		return code[:len(code)-1]
+	}
+	return code
 }
 
 // safe tells whether the verifier would let code pass, for all that the rules
@@ -301,35 +328,28 @@ func (c *chain) safe(code []bpf.Instruction) bool {
 	t := c.rules.start
 	s := &c.state
 	*s = l.start
-	for i := range code {
-		in := &code[i]
-		switch {
-		case *in == nop:
-		case in.IsCondJump():
-			return c.rules.compares(&t, in)
-		case !c.rules.step(&t, s, in) || !l.exec(s, in):
+	body := c.straight(code)
+	for i := range body {
+		if in := &body[i]; in.Op != gap && (!c.rules.step(&t, s, in) || !l.exec(s, in)) {
 			return false
 		}
 	}
-	return true
+	return c.jump == nil || c.rules.compares(&t, &code[len(code)-1])
 }
 
 // misses counts the bits that code leaves wrong in a lane.
 func (c *chain) misses(l *lane, code []bpf.Instruction) (int, bool) {
 	s := &c.state
 	*s = l.start
-	n := 0
-	for i := range code {
-		in := &code[i]
-		switch {
-		case *in == nop:
-		case in.IsCondJump():
-			if !c.rightJump(l, s, in) {
-				n += weightJump
-			}
-		case !l.exec(s, in):
+	body := c.straight(code)
+	for i := range body {
+		if in := &body[i]; in.Op != gap && !l.exec(s, in) {
 			return 0, false
 		}
+	}
+	n := 0
+	if c.jump != nil && !c.rightJump(l, s, &code[len(code)-1]) {
+		n += weightJump
 	}
 	for _, r := range c.writable {
 		n += bits.OnesCount64((s.regs[r] ^ l.goal.regs[r]) & c.need[r])

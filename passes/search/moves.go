@@ -129,7 +129,7 @@ func (m *mover) replaceTwo(rng *rand.Rand, code []bpf.Instruction) bool {
 // drop leaves an instruction out (K2's replacement by NOP).
 func (m *mover) drop(rng *rand.Rand, code []bpf.Instruction) bool {
 	i := rng.IntN(len(code))
-	if code[i] == nop || code[i].IsCondJump() {
+	if code[i].Op == gap || code[i].IsCondJump() {
 		return false
 	}
 	code[i] = nop
@@ -276,7 +276,7 @@ func (m *mover) replaceOperand(rng *rand.Rand, code []bpf.Instruction) bool {
 	in := &code[rng.IntN(len(code))]
 	first := rng.IntN(2) == 0
 	switch {
-	case *in == nop || in.IsAtomic() || m.isOpaque(in) && !first:
+	case in.Op == gap || in.IsAtomic() || m.isOpaque(in) && !first:
 		return false
 	case in.IsCondJump():
 		return m.jumpOperand(rng, in, first)

@@ -16,6 +16,8 @@ import (
 const (
 	numLanes = 8  // lanes that tell behaviours apart
 	numExtra = 48 // lanes that a candidate has to pass besides
+
+	maxLost = 2 // attempts without an answer before the search gives up
 )
 
 // cost is what a candidate is compared by: slots first, then accesses to memory.
@@ -58,6 +60,7 @@ type problem struct {
 	make  *builder
 	try   passes.Try
 	tries int             // attempts left
+	lost  int             // attempts that the checker came to no answer on
 	tried map[uint64]bool // candidates that were asked about, by key
 }
 
@@ -307,6 +310,12 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 	switch {
 	case verdict.Outcome == encode.Proven || p.tries <= 0:
 		return stopped
+	case verdict.Outcome == encode.Undecided:
+		// What is hard to decide once is hard again, and takes long.
+		if p.lost++; p.lost >= maxLost {
+			return stopped
+		}
+		return goOn
 	case verdict.Counterexample == nil:
 		return goOn
 	}

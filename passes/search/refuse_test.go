@@ -77,7 +77,7 @@ func TestKeepsOut(t *testing.T) {
 				for _, off := range tt.stack {
 					w.Needs.Stack.Add(off, 1)
 				}
-				for _, code := range propositions(p, w, encode.Verdict{}) {
+				for _, code := range propositions(p, w, encode.Verdict{Outcome: encode.Unsafe}) {
 					n := 0
 					for _, in := range code {
 						if tt.bad(in) {
@@ -133,8 +133,8 @@ func TestDeterministic(t *testing.T) {
 			total := 0
 			for _, tt := range append(findTests(), longTests()...) {
 				w := window(t, tt.level, tt.code, tt.facts, tt.needs)
-				first := propositions(p, w, encode.Verdict{Outcome: encode.Undecided})
-				again := propositions(p, w, encode.Verdict{Outcome: encode.Undecided})
+				first := propositions(p, w, encode.Verdict{Outcome: encode.Unsafe})
+				again := propositions(p, w, encode.Verdict{Outcome: encode.Unsafe})
 				if !slices.EqualFunc(first, again, slices.Equal[[]bpf.Instruction]) {
 					t.Errorf("%s: other candidates the second time", tt.name)
 				}
@@ -196,14 +196,14 @@ func TestBudget(t *testing.T) {
 	})
 	t.Run("tries", func(t *testing.T) {
 		for _, p := range []passes.Proposer{Enumerate(EnumerateOptions{Tries: 3}), MCMC(MCMCOptions{Tries: 3})} {
-			if n := len(propositions(p, easy, encode.Verdict{})); n > 3 {
+			if n := len(propositions(p, easy, encode.Verdict{Outcome: encode.Unsafe})); n > 3 {
 				t.Errorf("%s asks %d times", p.Name(), n)
 			}
 		}
 	})
 	t.Run("length", func(t *testing.T) {
 		for _, p := range []passes.Proposer{Enumerate(EnumerateOptions{MaxSlots: 1}), MCMC(MCMCOptions{MaxSlots: 1})} {
-			if n := len(propositions(p, easy, encode.Verdict{})); n > 0 {
+			if n := len(propositions(p, easy, encode.Verdict{Outcome: encode.Unsafe})); n > 0 {
 				t.Errorf("%s looks at a window that is too long", p.Name())
 			}
 		}
@@ -222,7 +222,7 @@ func BenchmarkPropose(b *testing.B) {
 	for name, p := range proposers() {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				propositions(p, hard, encode.Verdict{})
+				propositions(p, hard, encode.Verdict{Outcome: encode.Unsafe})
 			}
 		})
 	}
