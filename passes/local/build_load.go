@@ -156,7 +156,7 @@ func (v *view) mayMerge(p int, at place, g *goal, store bool) bool {
 	if missing != 0 {
 		return false
 	}
-	return v.nothingShared(old, p, lo, hi)
+	return v.nothingShared(old, p, lo, hi, store)
 }
 
 // keeps tells whether the instruction with the id is still in the code.
@@ -166,14 +166,15 @@ func (v *view) keeps(id int32) bool {
 }
 
 // nothingShared tells whether an access that stands for old ones from lo to hi
-// passes no other access to shared memory when it is done at p.
-func (v *view) nothingShared(old *view, p, lo, hi int) bool {
+// passes no other access to shared memory when it is done at p, or in place of
+// the hole at p.
+func (v *view) nothingShared(old *view, p, lo, hi int, inHole bool) bool {
 	for j, a := range v.acc {
 		if !a.any() || !v.k.shared(a.place) && !a.barrier {
 			continue
 		}
-		if v.code[j].hole != 0 && j == p {
-			continue // what is being put in its place
+		if inHole && j == p {
+			continue
 		}
 		was := old.code.find(v.code[j].id)
 		first := was

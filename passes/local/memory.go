@@ -48,10 +48,13 @@ func (k *work) mayMeet(p, q place) bool {
 
 // shared tells whether others may see or change the place's memory at any time.
 func (k *work) shared(p place) bool {
-	if p.kind == flow.KindStack || p.kind == flow.KindContext {
+	switch {
+	case p.kind == flow.KindContext:
 		return false
+	case p.kind == flow.KindStack:
+		return k.vague && k.w.Facts.Escaped
 	}
-	return !p.kind.IsPointer() || k.w.Shared[p.kind]
+	return !p.kind.IsPointer() || k.w.Shared[p.kind] || k.vague
 }
 
 // access is what one instruction does to memory.

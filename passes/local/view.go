@@ -22,6 +22,7 @@ type work struct {
 	whole   map[place]bool       // its accesses
 	bases   map[int32]flow.Value // pointers before the window, by root
 	answers map[question]answer
+	vague   bool // it follows a pointer of unknown kind
 
 	// Where transformations must not be applied, the name of the one that is
 	// being applied, and the instruction where.
@@ -72,6 +73,7 @@ func (k *work) start() *view {
 	v := k.view(c)
 	for i, in := range c {
 		if a := v.acc[i]; a.any() && !a.vague {
+			k.vague = k.vague || !a.kind.IsPointer()
 			k.whole[a.place] = true
 			for at := range a.size {
 				k.touched[sum{a.root, a.off + int64(at)}] = true
@@ -287,7 +289,9 @@ func (v *view) load(i int) ref {
 	out := v.loaded(i, p)
 	before := len(t.values)
 	r := v.extended(in, out)
-	if int(r) == before && p.size == 8 && p.kind != flow.KindPacket {
+	// Four bytes may be a pointer where the place may be a field of a context.
+	wide := p.size == 8 && p.kind != flow.KindPacket || p.size == 4 && !p.kind.IsPointer()
+	if int(r) == before && wide {
 		t.at(r).kind = flow.KindAny
 	}
 	return r
