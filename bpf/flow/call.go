@@ -17,6 +17,9 @@ type extent struct {
 type callUse struct {
 	args   bpf.Registers // that the callee reads
 	escape bool          // the callee gets hold of the frame
+	// follows says that the callee may reach the frame if a pointer to it has
+	// escaped before.
+	follows bool
 	reads  []extent
 	writes []extent
 }
@@ -37,17 +40,30 @@ func helperOf(in bpf.Instruction) *semantics.Helper {
 func (f *Facts) callUse(s *State, in bpf.Instruction) callUse {
 	u := callUse{args: f.arguments(in)}
 	h := helperOf(in)
+	u.follows = h == nil || h.Callback
 	for r := bpf.R1; r <= bpf.R5; r++ {
-		if !u.args.Has(r) || s.Regs[r].Kind != KindStack {
-			continue
-		}
-		if h == nil {
+		switch onStack := s.Regs[r].Kind == KindStack; {
+		case !u.args.Has(r):
+		case onStack && h == nil:
 			u.escape = true
-			continue
+		case onStack:
+			f.argumentUse(&u, s, h, r)
+		case h != nil && !s.Regs[r].Kind.IsPointer():
+			u.follows = u.follows || dereferences(h.Args[r-bpf.R1].Kind)
 		}
-		f.argumentUse(&u, s, h, r)
 	}
+	u.follows = u.follows || u.escape
 	return u
+}
+
+// dereferences tells whether a helper may access memory of the stack through
+// such an argument.
+func dereferences(k semantics.ArgKind) bool {
+	switch k {
+	case semantics.ArgNone, semantics.ArgScalar, semantics.ArgMap, semantics.ArgContext, semantics.ArgPointer, semantics.ArgFunc:
+		return false
+	}
+	return true
 }
 
 // arguments is the set of R1 to R5 that a call may read.
@@ -150,7 +166,7 @@ func (m *machine) call(in bpf.Instruction) {
 	if h != nil {
 		m.noteWritten(h)
 	}
-	if m.s.Escaped {
+	if m.s.Escaped && u.follows {
 		m.s.killAll()
 	}
 	result := Unknown(KindAny)

@@ -165,7 +165,19 @@ func (f *Facts) Ref(v Value) (bpf.Ref, bool) { return f.names.ref(v.Base) }
 // where i is their number. Where control cannot get to the block, no register
 // is readable and nothing else is claimed.
 func (f *Facts) Before(block, i int) State {
-	return f.Block(block)[i]
+	var found State
+	if !f.Reachable(block) {
+		return nothing()
+	}
+	_, err := f.walk(block, func(j int, s *state) {
+		if j == i {
+			found = s.State
+		}
+	})
+	if err != nil {
+		return nothing() // not so: Analyze has walked the block
+	}
+	return found
 }
 
 // Block is what holds before each instruction of a block, and behind the last.
@@ -178,13 +190,17 @@ func (f *Facts) Block(block int) []State {
 			return states
 		}
 	}
-	var none State
-	for r := range none.Regs {
-		none.Regs[r] = Unknown(KindNone)
+	return slices.Repeat([]State{nothing()}, cap(states))
+}
+
+// nothing is the state of which nothing is known.
+func nothing() State {
+	s := State{Escaped: true}
+	for r := range s.Regs {
+		s.Regs[r] = Unknown(KindNone)
 	}
-	none.Regs[bpf.R10].Kind, none.Regs[bpf.R10].Base = KindStack, FrameBase
-	none.Escaped = true
-	return slices.Repeat([]State{none}, cap(states))
+	s.Regs[bpf.R10] = frameAddress(0)
+	return s
 }
 
 // solver finds facts by going round until nothing changes.

@@ -482,6 +482,10 @@ var factTests = []struct {
 		? [r10-8:8] = none
 		*(u64 *)(r10 - 8) = 7
 		call 5
+		? [r10-8:8] = 7
+		r1 = @1 ll
+		r2 = r6
+		call 1
 		? [r10-8:8] = none
 		exit`},
 	{name: "a callee that reads no argument gets no pointer", code: `
@@ -691,6 +695,21 @@ var factTests = []struct {
 		r7 = r3
 	L2:
 		? r7 is not r6
+		r6 = *(u32 *)(r1 + 0)
+		if r6 != 5 goto L2
+		exit`},
+	{name: "what is done only where lost copies differ", code: `
+		r6 = r1
+		r7 = r1
+		r8 = 0
+		if r2 == 0 goto L2
+		r6 = r3
+		r7 = r3
+	L2:
+		? r8 = scalar[0,1]
+		if r7 == r6 goto L4
+		r8 = 1
+	L4:
 		r6 = *(u32 *)(r1 + 0)
 		if r6 != 5 goto L2
 		exit`},

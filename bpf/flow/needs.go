@@ -324,7 +324,7 @@ func (f *Facts) effect(s *State, in bpf.Instruction) effect {
 
 func (f *Facts) callEffect(e *effect, s *State, in bpf.Instruction) {
 	u := f.callUse(s, in)
-	e.reads, e.all = u.reads, u.escape || s.Escaped
+	e.reads, e.all = u.reads, u.escape || s.Escaped && u.follows
 	for r := bpf.R1; r <= bpf.R5; r++ {
 		// The verifier lets no callee read what is not readable.
 		if u.args.Has(r) && s.Regs[r].Kind != KindNone {

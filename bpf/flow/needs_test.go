@@ -269,12 +269,17 @@ var needTests = []struct {
 		call kfunc @5
 		exit`},
 	{name: "a callee sees the stack", code: `
+		r6 = r1
 		r1 = r10
 		r1 += -8
-		? r1 [r10-512:512]
+		? r1 r6 [r10-512:512]
 		call @7
 		r0 = 0
-		? [r10-512:512]
+		r2 = r6
+		r1 = @1 ll
+		? r1 r2 [r10-512:512]
+		call 1
+		? none
 		call 5
 		r0 = 0
 		? r0

@@ -44,7 +44,8 @@ type Value struct {
 }
 
 // Cell is what is known of the bytes [Off, Off+Size) of the stack, read as one
-// number of that size in the target's byte order and zero-extended.
+// number of that size in the target's byte order and zero-extended. It may also
+// stem from a load of what was there unknown.
 type Cell struct {
 	Off   int16 // from the frame pointer, negative
 	Size  uint8 // 1, 2, 4 or 8
@@ -62,7 +63,7 @@ type Bytes [StackSize / 64]uint64
 type State struct {
 	Regs    [11]Value
 	Stack   []Cell // sorted by Off, not overlapping
-	Written Bytes  // stack bytes written on every path
+	Written Bytes  // stack bytes that on every path are written, or given to a helper to write
 	// Escaped says that a pointer to the own frame may be held by others, so
 	// that a KindAny pointer may lead into it.
 	Escaped bool
