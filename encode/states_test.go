@@ -79,6 +79,9 @@ func randomWorld(w *windows.Window, seed uint64) (world, bool) {
 	in := world{cx, func(at uint64) byte { return byte(mix(memory, at)) }, func(f Field) uint64 {
 		if _, ok := fields[f]; !ok {
 			fields[f] = s.number()
+			if w.Fn.Context == bpf.ContextOther {
+				fields[f] &= maskOf(8 * f.Size)
+			}
 		}
 		return fields[f]
 	}}
