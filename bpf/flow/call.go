@@ -20,8 +20,8 @@ type callUse struct {
 	// follows says that the callee may reach the frame if a pointer to it has
 	// escaped before.
 	follows bool
-	reads  []extent
-	writes []extent
+	reads   []extent
+	writes  []extent
 }
 
 // helperOf is the prototype of the helper that in calls, or nil.

@@ -569,7 +569,8 @@ func testFacts(t testing.TB, seed uint64) int {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	fn := randomFunction(rng, seed%4 != 0)
 	bigEndian := seed%3 == 0
-	facts, err := Analyze(context.Background(), fn, Options{BigEndian: bigEndian})
+	opts := Options{BigEndian: bigEndian, wideFacts: seed%2 == 0, haste: []int{0, 0, 3, 7, 9, 13}[seed/2%6]}
+	facts, err := Analyze(context.Background(), fn, opts)
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
