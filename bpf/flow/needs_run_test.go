@@ -92,8 +92,9 @@ func testNeeds(t testing.TB, seed uint64) int {
 }
 
 func TestNeedsSufficeInRandomPrograms(t *testing.T) {
+	t.Parallel()
 	points := 0
-	for seed := range uint64(6000) {
+	for seed := range uint64(5000) {
 		points += testNeeds(t, seed)
 	}
 	t.Logf("%d points", points)
