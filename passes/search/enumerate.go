@@ -12,17 +12,18 @@ import (
 
 // EnumerateOptions bounds an enumeration. Zero fields mean the defaults.
 type EnumerateOptions struct {
-	MaxSlots int // longest window in slots; default 6
-	Budget   int // instructions tried at the end of some candidate; default 400,000
-	Tries    int // candidates that the checker is asked about; default 16
+	MaxSlots int // longest code in slots to find something shorter for; default 5
+	Budget   int // instructions tried at the end of some candidate, for one window; default 400,000
+	Tries    int // candidates that the checker is asked about before one is proven; default 16
 }
 
 // Enumerate is a proposer that goes through all code shorter than the window's,
-// shortest first, as far as its budget leads. Of code that leaves the same
-// registers and memory in all test states it keeps one representative.
+// or than a stretch of it, shortest first, as far as its budget leads. Of code
+// that leaves the same registers and memory in all test states it keeps one
+// representative. After a proof it goes on with what was proven.
 func Enumerate(o EnumerateOptions) passes.Proposer {
 	if o.MaxSlots == 0 {
-		o.MaxSlots = 6
+		o.MaxSlots = 5
 	}
 	if o.Budget == 0 {
 		o.Budget = 400_000
@@ -40,16 +41,58 @@ func (enumerate) Name() string { return "enumerate" }
 
 // Propose enumerates candidates for w.
 func (o enumerate) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
-	if bpf.Slots(w.Code) > o.MaxSlots {
-		return
+	now := *w
+	budget := o.Budget
+	for len(now.Code) > 0 && budget > 0 {
+		p, ok := newProblem(&now, try, o.Tries)
+		if !ok {
+			return
+		}
+		for slots := 1; slots <= o.MaxSlots && p.tries > 0 && p.proven == nil; slots++ {
+			budget = o.stretches(ctx, p, slots, budget)
+		}
+		if p.proven == nil {
+			return
+		}
+		now.Code = p.proven
 	}
-	p, ok := newProblem(w, try, o.Tries)
+}
+
+// stretches looks at all stretches of so many slots. It returns what is left of
+// the budget.
+func (o enumerate) stretches(ctx context.Context, p *problem, slots, budget int) int {
+	code := p.w.Code
+	for i := range code {
+		j, n := i, 0
+		for j < len(code) && n < slots {
+			n += code[j].Slots()
+			j++
+		}
+		if n != slots {
+			continue
+		}
+		// No stretch takes all that others could do with.
+		share := min(budget, max(o.Budget/8, 1))
+		e := &enumerator{ctx: ctx, budget: share}
+		for e.again(p, i, j) {
+		}
+		budget -= share - e.budget
+		if p.proven != nil || p.tries <= 0 || budget <= 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	return budget
+}
+
+// again goes through the candidates for a stretch; it tells whether a
+// counterexample calls for doing so again.
+func (e *enumerator) again(p *problem, i, j int) bool {
+	sub, ok := p.stretch(i, j)
 	if !ok {
-		return
+		return false
 	}
-	e := &enumerator{problem: p, ctx: ctx, budget: o.Budget}
-	for e.run() == learnt {
-	}
+	e.problem = sub
+	return e.run() == learnt
 }
 
 // node is code that behaves as none before it did.
@@ -301,7 +344,7 @@ func (e *enumerator) afterAccess(in *bpf.Instruction) (diff, uint64, bool) {
 // final tells whether a store left the bytes that it wrote as they have to be
 // in the end. Others are not worth a look, unless atomics work on them.
 func (e *enumerator) final(l *lane, now, before *state) bool {
-	if len(e.whole) > 0 || now.ctxStores != before.ctxStores {
+	if len(e.fixed) > 0 || now.ctxStores != before.ctxStores {
 		return true
 	}
 	for i := range l.bytes {

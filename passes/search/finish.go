@@ -15,7 +15,7 @@ func (e *enumerator) finish(left int) {
 		e.finishRegister(bpf.Register(bits.TrailingZeros16(uint16(e.diff.regs))), left)
 	case n == 0 && wrongMemory:
 		e.finishMemory()
-	case len(e.whole) > 0:
+	case len(e.fixed) > 0:
 		e.opaque(e.writable, e.tryLast)
 	}
 }

@@ -23,6 +23,9 @@ func (p *problem) spans() []span {
 		for i := range s.n {
 			for size := 1; size <= 8 && i+size <= s.n; size *= 2 {
 				at := s.at + i
+				if !contains(&p.touched, &p.touched, at, size) {
+					break
+				}
 				out = append(out, span{s.addr + uint64(i), at, size, edge(at) && edge(at+size)})
 			}
 		}
@@ -149,11 +152,17 @@ func usefulImm(in *bpf.Instruction) bool {
 }
 
 // swaps yields byte swaps: to an order, which every level has, or always.
-func (e *enumerator) swaps(dst bpf.Register, yield func(bpf.Instruction)) {
+func (p *problem) swaps(dst bpf.Register, yield func(bpf.Instruction)) {
 	for _, width := range [...]int64{16, 32, 64} {
-		yield(bpf.Instruction{Op: bpf.ClassALU | bpf.OpEnd, Dst: dst, Imm: width})
-		yield(bpf.Instruction{Op: bpf.ClassALU | bpf.OpEnd | bpf.SourceX, Dst: dst, Imm: width})
-		if e.w.Level >= bpf.V4 {
+		for _, order := range [...]bpf.Op{0, bpf.SourceX} {
+			// To the order that the target has is but to cut off the upper
+			// bits, which other instructions do without making the verifier
+			// forget what it knows.
+			if (order != 0) != p.w.BigEndian || width == 32 && p.w.Level < bpf.V3 {
+				yield(bpf.Instruction{Op: bpf.ClassALU | bpf.OpEnd | order, Dst: dst, Imm: width})
+			}
+		}
+		if p.w.Level >= bpf.V4 {
 			yield(bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpEnd, Dst: dst, Imm: width})
 		}
 	}
@@ -161,7 +170,7 @@ func (e *enumerator) swaps(dst bpf.Register, yield func(bpf.Instruction)) {
 
 // opaque yields instructions that stay as they are in the window's code.
 func (e *enumerator) opaque(to []bpf.Register, yield func(bpf.Instruction)) {
-	for _, in := range e.whole {
+	for _, in := range e.fixed {
 		if in.IsAtomic() {
 			yield(in)
 			continue

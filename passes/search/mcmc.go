@@ -19,7 +19,7 @@ type MCMCOptions struct {
 	Chains   int     // chains from different seeds; default 3
 	Steps    int     // moves tried by all chains together; default 30,000
 	Tries    int     // candidates that the checker is asked about; default 16
-	Beta     float64 // how strongly chains prefer what costs less; default 2
+	Beta     float64 // how strongly the coldest chain prefers what costs less; default 2
 }
 
 // MCMC is a proposer after K2 (Xu et al., SIGCOMM'21, section 3): Markov chains
@@ -54,46 +54,59 @@ const (
 	patience = 3  // rounds without anything better before the best is checked
 )
 
-// Propose runs the chains for w.
+// Propose runs the chains for w, and after a proof again from what was proven.
 func (o mcmc) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
-	if bpf.Slots(w.Code) > o.MaxSlots {
-		return
+	now := *w
+	for steps := o.Steps; steps > 0 && ctx.Err() == nil; {
+		if bpf.Slots(now.Code) > o.MaxSlots {
+			return
+		}
+		p, ok := newProblem(&now, try, o.Tries)
+		if !ok {
+			return
+		}
+		steps -= o.search(ctx, p, steps)
+		if p.proven == nil {
+			return
+		}
+		now.Code = p.proven
 	}
-	p, ok := newProblem(w, try, o.Tries)
-	if !ok {
-		return
-	}
+}
+
+// search runs chains until something is proven or the steps are used up; it
+// returns how many were.
+func (o mcmc) search(ctx context.Context, p *problem, steps int) int {
 	m := newMover(p)
 	chains := make([]*chain, o.Chains)
 	for i := range chains {
-		chains[i] = newChain(m, uint64(i), o.Beta)
+		// Cold chains hold on to what is right, hot ones get away from it.
+		chains[i] = newChain(m, uint64(i), o.Beta/float64(int(1)<<(i%3)))
 	}
 	pool := &pool{problem: p, seen: map[uint64]bool{}}
-	steps := max(o.Steps/(rounds*o.Chains), 1)
-	waited := 0
-	for round := 1; round <= rounds && ctx.Err() == nil; round++ {
+	share := max(o.Steps/(rounds*o.Chains), 1)
+	waited, used := 0, 0
+	for used < steps && p.proven == nil && p.tries > 0 {
 		best := pool.best()
 		for _, c := range chains {
-			if !c.run(ctx, steps, pool) {
-				return
+			if !c.run(ctx, share, pool) {
+				return used
 			}
 		}
+		used += share * o.Chains
 		if waited++; pool.best().less(best) {
 			waited = 0
 		}
-		if waited < patience && round < rounds && !pool.least() {
+		if waited < patience && used < steps && !pool.least() {
 			continue // there may be better still
 		}
-		switch pool.ask() {
-		case stopped:
-			return
-		case learnt:
+		if pool.ask() == learnt {
 			pool.spare = 0
 			for _, c := range chains {
 				c.reset()
 			}
 		}
 	}
+	return used
 }
 
 // pool holds the cheapest candidates that pass all tests.

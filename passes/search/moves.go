@@ -139,7 +139,7 @@ func (m *mover) drop(rng *rand.Rand, code []bpf.Instruction) bool {
 // random is a new instruction.
 func (m *mover) random(rng *rand.Rand) (bpf.Instruction, bool) {
 	kind := rng.IntN(10)
-	opaque := len(m.whole) + len(m.fields)
+	opaque := len(m.fixed) + len(m.fields)
 	switch {
 	case kind < 3 && len(m.refs) > 0:
 		return m.randomAccess(rng, pick(rng, m.refs)), true
@@ -157,9 +157,9 @@ func (m *mover) randomALU(rng *rand.Rand) bpf.Instruction {
 	in := bpf.Instruction{Op: pick(rng, m.class) | pick(rng, m.last), Dst: pick(rng, m.writable)}
 	switch op := in.Op.ALU(); {
 	case m.swap && rng.IntN(16) == 0:
-		in.Op = bpf.ClassALU | bpf.OpEnd | bpf.Op(rng.IntN(2))<<3
-		in.Imm = 16 << rng.IntN(3)
-		return in
+		var swaps []bpf.Instruction
+		m.swaps(in.Dst, func(in bpf.Instruction) { swaps = append(swaps, in) })
+		return pick(rng, swaps)
 	case op == bpf.OpNeg:
 		return in
 	case len(m.wide) > 0 && op == bpf.OpMov && rng.IntN(8) == 0:
@@ -236,12 +236,12 @@ func (m *mover) randomStored(rng *rand.Rand, in *bpf.Instruction, s span) {
 }
 
 func (m *mover) randomOpaque(rng *rand.Rand) bpf.Instruction {
-	n := rng.IntN(len(m.whole) + len(m.fields))
+	n := rng.IntN(len(m.fixed) + len(m.fields))
 	var in bpf.Instruction
-	if n < len(m.whole) {
-		in = m.whole[n]
+	if n < len(m.fixed) {
+		in = m.fixed[n]
 	} else {
-		in = m.fields[n-len(m.whole)]
+		in = m.fields[n-len(m.fixed)]
 	}
 	if len(m.writable) > 0 && !in.IsAtomic() && !in.IsStore() {
 		in.Dst = pick(rng, m.writable)

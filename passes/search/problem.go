@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
-	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/windows"
@@ -53,15 +52,22 @@ type problem struct {
 	writable []bpf.Register
 	vocabulary
 
-	lanes []*lane
-	extra []*lane
-	rules *rules
+	lanes   []*lane
+	extra   []*lane
+	rules   *rules
+	touched mask // bytes that candidates may access
+
+	// For a stretch of a window: the whole, and the code about the stretch.
+	whole          *problem
+	prefix, suffix []bpf.Instruction
 
 	make  *builder
 	try   passes.Try
 	tries int             // attempts left
 	lost  int             // attempts that the checker came to no answer on
 	tried map[uint64]bool // candidates that were asked about, by key
+
+	proven []bpf.Instruction // what the checker has proven
 }
 
 // newProblem looks at a window. It reports false for one that the search can't
@@ -78,11 +84,12 @@ func newProblem(w *windows.Window, try passes.Try, tries int) (*problem, bool) {
 			return nil, false
 		}
 	}
-	p.vocabulary = newVocabulary(w)
+	p.vocabulary = newVocabulary(w, w.Code)
 	if !p.makeLanes() || !p.learn() {
 		return nil, false
 	}
-	p.registers()
+	p.touched = mask{^uint64(0), ^uint64(0)}
+	p.registers(w.Code)
 	return p, true
 }
 
@@ -97,36 +104,23 @@ func straight(in *bpf.Instruction) bool {
 }
 
 // registers finds the registers that candidates may read, and those that they
-// may write: what the window's code writes, and what it reads and nothing reads
-// later.
-func (p *problem) registers() {
+// may write: what the code writes, and what it reads and nothing reads later.
+// They may also read what it does not, where that holds something that the code
+// computes or loads.
+func (p *problem) registers(code []bpf.Instruction) {
 	var reads, writes bpf.Registers
-	for i := range p.w.Code {
-		reads |= p.w.Code[i].Reads()
-		writes |= p.w.Code[i].Writes()
+	for i := range code {
+		reads |= code[i].Reads()
+		writes |= code[i].Writes()
 	}
-	f := &p.w.Facts
-	bases := map[flow.Base]bool{}
-	for r, v := range f.Regs {
-		if reads.Has(bpf.Register(r)) {
-			bases[v.Base] = true
-		}
-	}
-	first := p.lanes[0]
-	for _, c := range f.Stack {
-		addr := first.start.regs[bpf.R10] + uint64(int64(c.Off))
-		if first.find(addr, 1) >= 0 {
-			bases[c.Value.Base] = true
-		}
-	}
-	delete(bases, 0)
-	// What the code itself reads comes first, as the plainest choice.
+	also := writes | p.holders()
 	var others []bpf.Register
 	for r := range bpf.Register(bpf.NumRegisters) {
+		// What the code itself reads comes first, as the plainest choice.
 		switch {
 		case reads.Has(r):
 			p.readable = append(p.readable, r)
-		case writes.Has(r) || bases[f.Regs[r].Base]:
+		case also.Has(r):
 			others = append(others, r)
 		}
 		if writes.Has(r) || reads.Has(r) && r != bpf.R10 && p.need[r] == 0 {
@@ -134,6 +128,32 @@ func (p *problem) registers() {
 		}
 	}
 	p.readable = append(p.readable, others...)
+}
+
+// holders is the registers that hold before the code, in all lanes, what one of
+// its instructions leaves in a register.
+func (p *problem) holders() bpf.Registers {
+	var found bpf.Registers
+	states := make([]state, len(p.lanes))
+	for i, l := range p.lanes {
+		states[i] = l.start
+	}
+	for i := range p.body {
+		in := &p.body[i]
+		same := ^bpf.Registers(0)
+		for j, l := range p.lanes {
+			l.exec(&states[j], in)
+			for r := range bpf.Register(bpf.NumRegisters) {
+				if l.start.regs[r] != states[j].regs[in.Dst] {
+					same &^= bpf.Set(r)
+				}
+			}
+		}
+		if in.Writes() != 0 {
+			found |= same & bpf.Set(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+		}
+	}
+	return found
 }
 
 func (p *problem) makeLanes() bool {
@@ -272,7 +292,7 @@ func (p *problem) lawful(code []bpf.Instruction) bool {
 	if jump != nil && (jump.Level() > p.w.Level || !p.rules.compares(&t, jump)) {
 		return false
 	}
-	return p.rules.agree(p, &t) && p.ordered(body)
+	return p.rules.agree(p, &t) && (p.whole != nil || p.ordered(body))
 }
 
 // key is a hash of code.
@@ -300,6 +320,9 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 		return goOn
 	}
 	code = p.shrink(code)
+	if p.whole != nil {
+		return p.whole.submit(slices.Concat(p.prefix, code, p.suffix))
+	}
 	k := key(code)
 	if p.tried[k] {
 		return goOn
@@ -308,7 +331,10 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 	p.tries--
 	verdict := p.try(append([]bpf.Instruction(nil), code...))
 	switch {
-	case verdict.Outcome == encode.Proven || p.tries <= 0:
+	case verdict.Outcome == encode.Proven:
+		p.proven = code
+		return stopped
+	case p.tries <= 0:
 		return stopped
 	case verdict.Outcome == encode.Undecided:
 		// What is hard to decide once is hard again, and takes long.

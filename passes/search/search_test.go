@@ -78,8 +78,8 @@ func search(t testing.TB, p passes.Proposer, w *windows.Window) (found []bpf.Ins
 	checker := encode.New(encode.Options{})
 	ctx := context.Background()
 	p.Propose(ctx, w, func(code []bpf.Instruction) encode.Verdict {
-		if ok {
-			t.Error("asks on after a proof")
+		if ok && !costOf(code).less(costOf(found)) {
+			t.Error("asks after a proof about what is no better")
 		}
 		v := checker.Check(ctx, w, code)
 		asked = append(asked, fmt.Sprintf("%v %s:\n%s", v.Outcome, v.Reason, bpf.Format(code)))

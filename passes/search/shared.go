@@ -56,18 +56,11 @@ func (p *problem) touches(body []bpf.Instruction) ([]touch, bool) {
 }
 
 func (p *problem) touch(s *state, in *bpf.Instruction) (touch, bool) {
-	if !isAccess(in) {
+	at, size := p.rules.lane.bytesOf(s, in)
+	if at < 0 {
 		return touch{}, false
 	}
-	l := p.rules.lane
-	reg := in.Dst
-	if in.IsLoad() || in.IsAtomic() && in.Imm == bpf.AtomicLoadAcq {
-		reg = in.Src
-	}
-	t := touch{at: l.find(s.regs[reg]+uint64(in.Off), in.Size()), size: in.Size(), load: in.IsLoad(), store: in.IsStore()}
-	if t.at < 0 {
-		return touch{}, false
-	}
+	t := touch{at: at, size: size, load: in.IsLoad(), store: in.IsStore()}
 	if in.IsAtomic() {
 		t.load, t.store, t.atomic = true, true, *in
 		t.atomic.Pos = 0

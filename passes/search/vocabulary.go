@@ -20,10 +20,10 @@ type vocabulary struct {
 	swap  bool     // whether it may also end in a byte swap
 	class []bpf.Op // ClassALU64, and ClassALU where the target has it
 
-	// whole holds instructions that stay as they are, but for their
+	// fixed holds instructions that stay as they are, but for their
 	// destination where it is a load or move: those with symbols, atomics,
 	// accesses to the context.
-	whole []bpf.Instruction
+	fixed []bpf.Instruction
 	loads []bpf.Op // opcodes of loads, by size and sign
 }
 
@@ -32,14 +32,15 @@ var (
 	moreOps  = []bpf.Op{bpf.OpArsh, bpf.OpNeg, bpf.OpMul}
 )
 
-func newVocabulary(w *windows.Window) vocabulary {
+func newVocabulary(w *windows.Window, code []bpf.Instruction) vocabulary {
 	v := vocabulary{class: []bpf.Op{bpf.ClassALU64}}
 	if w.Level >= bpf.V3 {
 		v.class = append(v.class, bpf.ClassALU)
 	}
-	v.findOps(w)
-	v.findImms(w)
-	v.findWhole(w)
+	v.findOps(code)
+	v.swap = v.swap || w.Confirmed
+	v.findImms(code)
+	v.findWhole(w, code)
 	for _, size := range [...]bpf.Op{bpf.SizeB, bpf.SizeH, bpf.SizeW, bpf.SizeDW} {
 		v.loads = append(v.loads, bpf.ClassLDX|bpf.ModeMem|size)
 		if w.Level >= bpf.V4 && size != bpf.SizeDW {
@@ -49,11 +50,11 @@ func newVocabulary(w *windows.Window) vocabulary {
 	return v
 }
 
-func (v *vocabulary) findOps(w *windows.Window) {
+func (v *vocabulary) findOps(code []bpf.Instruction) {
 	v.ops = slices.Clone(basicOps)
 	v.last = slices.Concat(basicOps, moreOps)
-	for i := range w.Code {
-		in := &w.Code[i]
+	for i := range code {
+		in := &code[i]
 		if !in.IsALU() {
 			continue
 		}
@@ -66,18 +67,18 @@ func (v *vocabulary) findOps(w *windows.Window) {
 	}
 	// The verifier knows nothing of what a byte swap leaves: where it will not
 	// be asked, code that has none gets none.
-	v.swap = w.Confirmed || slices.Contains(v.ops, bpf.OpEnd)
+	v.swap = slices.Contains(v.ops, bpf.OpEnd)
 	isSwap := func(op bpf.Op) bool { return op == bpf.OpEnd }
 	v.last = slices.DeleteFunc(v.last, isSwap)
 }
 
 // findImms collects the code's immediates and what they make: sums,
 // differences, masks shifted as the code shifts.
-func (v *vocabulary) findImms(w *windows.Window) {
+func (v *vocabulary) findImms(code []bpf.Instruction) {
 	set := newImms(&v.imms)
 	amounts := newImms(&v.shifts)
-	for i := range w.Code {
-		in := &w.Code[i]
+	for i := range code {
+		in := &code[i]
 		switch {
 		case in.Ref != 0:
 		case in.IsALU() && in.UsesSrc(), in.IsCondJump() && in.UsesSrc(), in.IsALU() && in.Op.ALU() == bpf.OpEnd:
@@ -92,8 +93,8 @@ func (v *vocabulary) findImms(w *windows.Window) {
 	}
 	set.add(1, -1, 0xff)
 	direct, by := slices.Clone(v.imms), slices.Clone(v.shifts)
-	for i := range w.Code {
-		if in := &w.Code[i]; in.IsLoad() {
+	for i := range code {
+		if in := &code[i]; in.IsLoad() {
 			amounts.add(8, int64(8*in.Size()))
 		}
 	}
@@ -107,7 +108,7 @@ func (v *vocabulary) findImms(w *windows.Window) {
 	v.all = slices.Clone(v.imms)
 	set = newImms(&v.all)
 	set.add(0, 0xffff, 7, 15)
-	set.add(sumOf(w))
+	set.add(sumOf(code))
 	for _, a := range direct {
 		set.add(-a, ^a)
 		for _, b := range direct {
@@ -123,10 +124,10 @@ func (v *vocabulary) findImms(w *windows.Window) {
 }
 
 // sumOf is what all additions and subtractions of immediates make.
-func sumOf(w *windows.Window) int64 {
+func sumOf(code []bpf.Instruction) int64 {
 	var n int64
-	for i := range w.Code {
-		in := &w.Code[i]
+	for i := range code {
+		in := &code[i]
 		switch {
 		case !in.IsALU() || in.UsesSrc() || in.Ref != 0:
 		case in.Op.ALU() == bpf.OpAdd:
@@ -162,14 +163,14 @@ const maxImms = 64
 // findWhole collects what can't be taken apart. A CO-RE offset that is moved to
 // a register may as well be added: loaders patch the immediate of any
 // arithmetic instruction.
-func (v *vocabulary) findWhole(w *windows.Window) {
+func (v *vocabulary) findWhole(w *windows.Window, code []bpf.Instruction) {
 	add := func(in bpf.Instruction) {
 		in.Pos = 0
-		if !slices.Contains(v.whole, in) {
-			v.whole = append(v.whole, in)
+		if !slices.Contains(v.fixed, in) {
+			v.fixed = append(v.fixed, in)
 		}
 	}
-	for _, in := range w.Code {
+	for _, in := range code {
 		switch {
 		case in.IsAtomic():
 			add(in)
