@@ -2,6 +2,8 @@ package object
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,4 +74,50 @@ func codeSlots(f *File) int {
 		n += fn.Slots()
 	}
 	return n
+}
+
+// leads lists where the references of an object lead that lead to code: from
+// section and function to function and byte.
+func leads(f *File) []string {
+	var out []string
+	for _, r := range f.refs {
+		to := f.targetPiece(r)
+		if to == nil {
+			continue
+		}
+		from := f.elf.sections[r.section].name
+		if c := f.code[r.section]; c != nil {
+			from += " " + c.pieceAt(int64(r.off)).name
+		}
+		_, off, _ := f.target(r)
+		out = append(out, fmt.Sprintf("%s -> %s+%d", from, to.name, off-int64(to.start)))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestReferencesStay checks that calls, code addresses in code and code
+// addresses in data lead to the same functions after everything moved, from
+// functions that are left alone too.
+func TestReferencesStay(t *testing.T) {
+	all := 0
+	for _, o := range append(compiled(t, some), shipped(t)...) {
+		f := read(t, o)
+		want := leads(f)
+		all += len(want)
+		grown, _, err := withNoOps(f, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Read(grown)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, leads(back)); diff != "" {
+			t.Errorf("%s: references (-before +after):\n%s", o.name, diff)
+		}
+	}
+	if all < 100 {
+		t.Errorf("only %d references to code", all)
+	}
 }

@@ -18,6 +18,10 @@ type codeSection struct {
 	refs   []*ref // what stands in it, by offset
 }
 
+// isCut tells whether the section was cut into functions. All symbols of such
+// a section lie in it.
+func (c *codeSection) isCut() bool { return c.pieces[0].name != "" }
+
 // piece is a function's place in its section. Where it is not understood (fn
 // is nil) its bytes are frozen: they stay as they are, but for references to
 // what moved, and move only as one. A piece without a name is a whole section

@@ -131,7 +131,7 @@ func (rb *rebuilt) patchData() error {
 // moveSymbols gives the symbols of code their new values and sizes.
 func (rb *rebuilt) moveSymbols() {
 	for _, s := range rb.f.elf.symbols {
-		if c := rb.f.code[int(s.Shndx)]; s.defined() && c != nil && s.typ() != elf.STT_SECTION && s.Value <= uint64(len(c.data)) {
+		if c := rb.f.code[int(s.Shndx)]; s.defined() && c != nil && c.isCut() && s.typ() != elf.STT_SECTION {
 			end := rb.move(c.index, int64(s.Value+s.Size))
 			start := rb.move(c.index, int64(s.Value))
 			if s.Size != 0 {

@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// grownFile writes an object and the same with no-ops into a folder.
+// grownFiles writes an object and the same with no-ops into a folder.
 func grownFiles(t *testing.T, dir string, o object) (before, after string) {
 	t.Helper()
 	grown, _, err := withNoOps(read(t, o), 4)
@@ -40,13 +42,16 @@ func TestLLVMReadsMovedCode(t *testing.T) {
 	needTool(t, "llvm-objdump-22")
 	needTool(t, "llvm-readelf-22")
 	dir := t.TempDir()
+	var before, after []string
 	for _, o := range append(compiled(t, host), shipped(t)...) {
-		before, after := grownFiles(t, dir, o)
-		for _, args := range [][]string{{"llvm-objdump-22", "-dr"}, {"llvm-readelf-22", "-a"}} {
-			want, got := complaints(t, args, before), complaints(t, args, after)
-			if want != got {
-				t.Errorf("%s: %s says with no-ops:\n%s", o.name, args[0], got)
-			}
+		b, a := grownFiles(t, dir, o)
+		before, after = append(before, b), append(after, a)
+	}
+	for _, args := range [][]string{{"llvm-objdump-22", "-dr"}, {"llvm-readelf-22", "-a"}} {
+		want := complaints(t, args, before...)
+		got := strings.ReplaceAll(complaints(t, args, after...), ".grown.o", ".o")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-before +with no-ops):\n%s", args[0], diff)
 		}
 	}
 }
@@ -56,16 +61,16 @@ func host(j job) bool {
 	return some(j) && j.target == "bpfel" && j.debug != "" && (j.level == "v2" || j.level == "v3")
 }
 
-// complaints is what a tool says on stderr of a file.
-func complaints(t *testing.T, args []string, file string) string {
+// complaints is what a tool says on stderr of some files.
+func complaints(t *testing.T, args []string, files ...string) string {
 	t.Helper()
 	var msg strings.Builder
-	cmd := exec.Command(args[0], append(args[1:], file)...)
+	cmd := exec.Command(args[0], append(args[1:], files...)...)
 	cmd.Stderr = &msg
 	if err := cmd.Run(); err != nil {
 		msg.WriteString(err.Error())
 	}
-	return strings.ReplaceAll(msg.String(), file, "FILE")
+	return msg.String()
 }
 
 // TestLibbpfReadsMovedCode has libbpf's linker and loader, through bpftool,
