@@ -16,8 +16,45 @@ import (
 // live bytes of the stack, other memory that either wrote, or what was stored
 // to the context. It fails for code that the checker does not model.
 func Replay(w *windows.Window, code []bpf.Instruction, cx *Counterexample) (differs bool, what string, err error) {
-	field := func(f Field) uint64 { return cx.Fields[f] }
-	return replayIn(w, code, world{cx, nil, field})
+	p, err := newPair(w, code)
+	if err != nil {
+		return false, "", err
+	}
+	what, err = p.run(world{cx, nil, func(f Field) uint64 { return cx.Fields[f] }})
+	return what != "", what, err
+}
+
+// pair is a window's code and a replacement, ready to run.
+type pair struct {
+	w        *windows.Window
+	old, new program
+}
+
+// program is code with the accesses that it makes, in order: which of them are
+// to the context, no address tells.
+type program struct {
+	code   []bpf.Instruction
+	events []event
+	kinds  [bpf.NumRegisters]flow.Kind // what it leaves in the registers
+}
+
+func newPair(w *windows.Window, code []bpf.Instruction) (*pair, error) {
+	e, err := newEntry(newGraph(), w)
+	if err != nil {
+		return nil, err
+	}
+	p := &pair{w: w, old: program{code: w.Code}, new: program{code: code}}
+	for _, side := range []*program{&p.old, &p.new} {
+		mc := e.machine(w, nil, nil)
+		if err := mc.run(side.code); err != nil {
+			return nil, fmt.Errorf("follow the code: %w", err)
+		}
+		side.events = mc.events
+		for r := range side.kinds {
+			side.kinds[r] = mc.regs[r].kind
+		}
+	}
+	return p, nil
 }
 
 // world is a whole state: what a counterexample says, and what is in memory and
@@ -28,48 +65,41 @@ type world struct {
 	field func(f Field) uint64
 }
 
-func replayIn(w *windows.Window, code []bpf.Instruction, in world) (differs bool, what string, err error) {
-	// Which accesses are to the context, no address tells.
-	e, err := newEntry(newGraph(), w)
+// run runs both codes and says what is needed and differs, if anything.
+func (p *pair) run(in world) (string, error) {
+	a, err := p.old.run(in, p.w.BigEndian)
 	if err != nil {
-		return false, "", err
+		return "", fmt.Errorf("replay the old code: %w", err)
 	}
-	a, err := in.replay(w, e.machine(w, nil, nil), w.Code)
+	b, err := p.new.run(in, p.w.BigEndian)
 	if err != nil {
-		return false, "", fmt.Errorf("replay the old code: %w", err)
+		return "", fmt.Errorf("replay the new code: %w", err)
 	}
-	b, err := in.replay(w, e.machine(w, nil, nil), code)
-	if err != nil {
-		return false, "", fmt.Errorf("replay the new code: %w", err)
-	}
-	what = compare(w, in.Regs[bpf.R10], a, b)
-	return what != "", what, nil
+	return p.compare(in.Regs[bpf.R10], a, b), nil
 }
 
 // outcome is what one code leaves behind.
 type outcome struct {
-	*semantics.State
+	semantics.State
 	taken    bool
 	toFields []uint64 // stored to the context
-	kinds    [bpf.NumRegisters]flow.Kind
 }
 
-func (in world) replay(w *windows.Window, mc *machine, code []bpf.Instruction) (*outcome, error) {
-	if err := mc.run(code); err != nil {
-		return nil, err
-	}
-	out := &outcome{State: &semantics.State{
-		Regs:    in.Regs,
-		Memory:  maps.Clone(in.Memory),
-		Fill:    in.fill,
-		Symbols: map[bpf.Ref]uint64{},
-		Big:     w.BigEndian,
+func (p *program) run(in world, big bool) (*outcome, error) {
+	out := &outcome{State: semantics.State{
+		Regs:   in.Regs,
+		Memory: maps.Clone(in.Memory),
+		Fill:   in.fill,
+		Big:    big,
 	}}
-	for ref, v := range in.Symbols {
-		out.Symbols[bpf.Ref(ref)] = v
+	if len(in.Symbols) > 0 {
+		out.Symbols = map[bpf.Ref]uint64{}
+		for ref, v := range in.Symbols {
+			out.Symbols[bpf.Ref(ref)] = v
+		}
 	}
-	events := mc.events
-	for _, i := range code {
+	events := p.events
+	for _, i := range p.code {
 		var err error
 		isAccess := i.IsLoad() || i.IsStore() || i.IsAtomic()
 		switch {
@@ -78,7 +108,7 @@ func (in world) replay(w *windows.Window, mc *machine, code []bpf.Instruction) (
 		case isAccess && events[0].addr.kind == flow.KindContext:
 			out.access(i, events[0], in.field)
 		default:
-			err = semantics.Step[semantics.Word](out.State, i)
+			err = semantics.Step[semantics.Word](&out.State, i)
 		}
 		if err != nil {
 			return nil, err
@@ -86,9 +116,6 @@ func (in world) replay(w *windows.Window, mc *machine, code []bpf.Instruction) (
 		if isAccess {
 			events = events[1:]
 		}
-	}
-	for r := range out.kinds {
-		out.kinds[r] = mc.regs[r].kind
 	}
 	return out, nil
 }
@@ -115,12 +142,12 @@ func (o *outcome) access(in bpf.Instruction, ev event, field func(Field) uint64)
 }
 
 // compare says what is needed and differs, or nothing.
-func compare(w *windows.Window, frame uint64, a, b *outcome) string {
+func (p *pair) compare(frame uint64, a, b *outcome) string {
 	if a.taken != b.taken {
 		return "the branch"
 	}
-	for r, live := range w.Needs.Regs {
-		if a.kinds[r] != flow.KindNone && (a.Regs[r]^b.Regs[r])&live != 0 {
+	for r, live := range p.w.Needs.Regs {
+		if p.old.kinds[r] != flow.KindNone && (a.Regs[r]^b.Regs[r])&live != 0 {
 			return fmt.Sprintf("r%d: %#x and %#x, of which %#x is needed", r, a.Regs[r], b.Regs[r], live)
 		}
 	}
@@ -132,7 +159,7 @@ func compare(w *windows.Window, frame uint64, a, b *outcome) string {
 	for _, m := range []map[uint64]byte{a.Memory, b.Memory} {
 		for at := range m {
 			off := int64(at - frame)
-			if flow.OnStack(off, 1) && !w.Needs.Stack.Has(int(off)) {
+			if flow.OnStack(off, 1) && !p.w.Needs.Stack.Has(int(off)) {
 				continue
 			}
 			if a.Byte(at) != b.Byte(at) {
