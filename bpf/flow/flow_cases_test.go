@@ -67,6 +67,28 @@ var flowTests = []factTest{
 		? [r10-16:8] = none
 		? [r10-24:8] = 9
 		exit`},
+	{name: "a pointer to the stack is lost where a store may go anywhere", code: `
+		*(u64 *)(r10 - 8) = r10
+		r2 = r10
+		r1 &= 0xf8
+		r2 -= r1
+		? not escaped
+		*(u64 *)(r2 - 8) = 5
+		? [r10-8:8] = none
+		? escaped
+		r3 = *(u64 *)(r10 - 8)
+		? r3 = any
+		exit`},
+	{name: "a pointer to the stack, loaded from somewhere on it", code: `
+		*(u64 *)(r10 - 8) = r10
+		r2 = r10
+		r1 &= 0xf8
+		r2 -= r1
+		r3 = *(u64 *)(r2 - 8)
+		? r3 = any
+		? escaped
+		? [r10-8:8] = fp
+		exit`},
 	{name: "a store through what may be the stack or not", code: `
 		r6 = r10
 		r6 += -8
@@ -303,5 +325,7 @@ var flowTests = []factTest{
 		r0 = cmpxchg_64(r10 - 8, r0, r3)
 		? r0 = 8
 		? [r10-8:8] = 1
+		w0 = cmpxchg32_32(r1 + 0, w0, w3)
+		? r0 = scalar
 		exit`},
 }

@@ -111,6 +111,33 @@ var needTests = []struct {
 		w2 = (s16)w2
 		r0 += r2
 		exit`},
+	{name: "copies of the sign", code: `
+		? r1:0x80 r2:0x80000000 r3:0x80000000
+		r1 = (s8)r1
+		r1 &= 0x100
+		w2 s>>= 20
+		w2 &= 0x1000
+		r2 &= 0x1000
+		w3 s>>= 3
+		w3 &= 0x20000000
+		r0 = r1
+		r0 += r2
+		r0 += r3
+		exit`},
+	{name: "comparisons with powers of two", code: `
+		r0 = 0
+		? r0 r1:0xfffffffffffffff0 r2:0xfffffffffffffff0 r3:0xffffff00 r4 r5:0xffffff00
+		if r1 < 16 goto L2
+		if r2 >= 16 goto L2
+		if w3 <= 255 goto L2
+		if r4 < 15 goto L2
+		if w5 > 255 goto L2
+	L2:
+		exit`},
+	{name: "what a compare-and-exchange may leave of the upper half", code: `
+		? r0 r1 r2:0xffffffff
+		w0 = cmpxchg32_32(r1 + 0, w0, w2)
+		exit`},
 	{name: "byte swaps", code: `
 		? r1:0xff00 r2:0xffff
 		r1 = be16 r1
@@ -282,6 +309,15 @@ var needTests = []struct {
 		? none
 		call 5
 		r0 = 0
+		? r0
+		exit`},
+	{name: "a load through what may lead to the stack", code: `
+		r6 = r1
+		r1 = r10
+		r1 += -8
+		call @7
+		? r6 [r10-512:512]
+		r0 = *(u32 *)(r6 + 0)
 		? r0
 		exit`},
 	{name: "branches", code: `
