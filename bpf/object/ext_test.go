@@ -2,6 +2,7 @@ package object
 
 import (
 	"bytes"
+	"debug/elf"
 	"fmt"
 	"slices"
 	"testing"
@@ -206,5 +207,14 @@ func TestDebugInformationGoes(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sections (-want +got):\n%s", diff)
+	}
+	if len(after.elf.symbols) >= len(f.elf.symbols) {
+		t.Error("no symbol went with the sections")
+	}
+	first := int(after.elf.sections[after.elf.symtab].Info)
+	for i, s := range after.elf.symbols {
+		if local := s.bind() == elf.STB_LOCAL; local != (i < first) {
+			t.Errorf("symbol %d, %s: local is %v, but the first that is not local is said to be %d", i, s.name, local, first)
+		}
 	}
 }
