@@ -271,15 +271,15 @@ func (e *enumerator) missing(d *diff) int {
 // afterALU is what is wrong behind an instruction that changes one register,
 // and what the state hashes to.
 func (e *enumerator) afterALU(in *bpf.Instruction) (diff, uint64, bool) {
-	r := in.Dst
-	t := scalar
+	r, ok := in.Dst, true
+	var t typ
 	if in.IsALU() {
-		var ok bool
-		if t, ok = e.rules.alu(&e.types, in); !ok || t == e.types.regs[r] && e.idle(in) {
-			return diff{}, 0, false
-		}
+		t, ok = e.rules.alu(&e.types, in)
 	} else {
 		t = e.rules.immediate(in)
+	}
+	if !ok || t == e.types.regs[r] && e.idle(in) {
+		return diff{}, 0, false
 	}
 	d := e.diff
 	d.regs &^= bpf.Set(r)

@@ -22,7 +22,7 @@ const (
 // random ones.
 func TestEvaluator(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 300_000 {
+	for range 100_000 {
 		data := make([]byte, 10+11*8)
 		for i := range data {
 			data[i] = byte(rng.Uint32())

@@ -105,7 +105,9 @@ type findTest struct {
 	needs  needs
 	stack  []int       // live stack bytes
 	cells  []flow.Cell // what is known of the stack
-	slots  int         // of the result
+	big    bool        // big-endian
+	syms   []bpf.Symbol
+	slots  int // of the result
 	access int
 	want   string // the result itself, where there is only one
 }
@@ -135,6 +137,16 @@ func findTests() []findTest {
 			needs: needs{2: all64}, slots: 2, access: 1},
 		{name: "held in a register", level: bpf.V2, code: "r1 = *(u64 *)(r10 - 8)\nr1 += r2", facts: facts{2: unknown(), 7: held(7, 0)},
 			cells: []flow.Cell{{Off: -8, Size: 8, Value: held(7, 0)}}, needs: needs{1: all64}, slots: 2},
+		{name: "two bytes, big-endian", level: bpf.V2, code: "r1 = *(u8 *)(r2 + 13)\nr3 = *(u8 *)(r2 + 12)\nr3 <<= 8\nr3 |= r1", big: true,
+			facts: facts{2: pointer(packet, 2, 0)}, needs: needs{3: all64}, slots: 1, access: 1, want: "r3 = *(u16 *)(r2 + 12)\n"},
+		{name: "sign extension", level: bpf.V4, code: "r1 = *(u8 *)(r2 + 3)\nr1 <<= 56\nr1 s>>= 56",
+			facts: facts{2: pointer(packet, 2, 0)}, needs: needs{1: all64}, slots: 1, access: 1, want: "r1 = *(s8 *)(r2 + 3)\n"},
+		{name: "offset that a loader patches", level: bpf.V2, code: "r3 = @1:24\nr1 += r3", facts: facts{1: unknown()}, needs: needs{1: all64},
+			syms: []bpf.Symbol{{Kind: bpf.SymbolCore}}, slots: 1, want: "r1 += @1:24\n"},
+		{name: "address of a map", level: bpf.V2, code: "r3 = @1 ll\nr1 = r3", facts: facts{}, needs: needs{1: all64},
+			syms: []bpf.Symbol{{Kind: bpf.SymbolMap}}, slots: 2, want: "r1 = @1 ll\n"},
+		{name: "atomic stays", level: bpf.V3, code: "r3 = 1\nr4 = r3\nlock *(u64 *)(r1 + 0) += r4\n", facts: facts{1: pointer(flow.KindMapValue, 2, 0)},
+			slots: 2, access: 1, want: "r4 = 1\nlock *(u64 *)(r1 + 0) += r4\n"},
 		{name: "dead store", level: bpf.V2, code: "*(u64 *)(r10 - 16) = r1", slots: 0},
 	}
 }
@@ -144,6 +156,7 @@ func checkFound(t *testing.T, p passes.Proposer, tt findTest) {
 	for _, off := range tt.stack {
 		w.Needs.Stack.Add(off, 1)
 	}
+	w.BigEndian, w.Fn.Symbols = tt.big, tt.syms
 	w.Facts.Stack = tt.cells
 	for _, c := range tt.cells {
 		w.Facts.Written.Add(int(c.Off), int(c.Size))
