@@ -132,8 +132,8 @@ func (q *query) tell(a, b knownByte) {
 			if x.epoch != y.epoch || x.byte == y.byte || m.disjoint(x.addr, y.addr) {
 				continue
 			}
-			apart := q.s.bv(m.g.term(x.addr)).NE(q.s.bv(m.g.term(y.addr)))
-			q.s.assert(apart.Or(q.s.bv(x.byte).Eq(q.s.bv(y.byte))))
+			meet := q.s.truth(m.g.compare(opEq, m.g.term(x.addr), m.g.term(y.addr)))
+			q.s.assert(meet.Not().Or(q.s.bv(x.byte).Eq(q.s.bv(y.byte))))
 		}
 	}
 }

@@ -174,11 +174,26 @@ func split(n *node) (root *node, c uint64) {
 	return n, 0
 }
 
+// compare makes a truth value. Sums are compared as x == y + constant, with x
+// and y in a fixed order, so that of the many comparisons of addresses from two
+// bases there are few.
 func (g *graph) compare(o op, a, b *node) *node {
-	if a.isConst() && b.isConst() && o == opEq {
-		return g.constant(b2u(a.k == b.k), 1)
+	if o != opEq {
+		return g.make(node{op: o, width: 1, a: a, b: b})
 	}
-	return g.make(node{op: o, width: 1, a: a, b: b})
+	ra, ca := split(a)
+	rb, cb := split(b)
+	switch {
+	case ra == rb:
+		return g.constant(b2u(ca == cb), 1)
+	case ra == nil || rb != nil && ra.id > rb.id:
+		ra, ca, rb, cb = rb, cb, ra, ca
+	}
+	right := g.constant(cb-ca, a.width)
+	if rb != nil {
+		right = g.add(rb, right)
+	}
+	return g.make(node{op: opEq, width: 1, a: ra, b: right})
 }
 
 func b2u(b bool) uint64 {
