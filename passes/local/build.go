@@ -245,10 +245,7 @@ func (k *work) operations(s ref, g *goal) (out []bpf.Instruction) {
 
 func (k *work) swaps(g *goal) (out []bpf.Instruction) {
 	for _, n := range []int64{16, 32, 64} {
-		swap := bpf.Instruction{Dst: g.dst, Op: bpf.ClassALU | bpf.OpEnd | bpf.SourceX, Imm: n}
-		if k.t.big {
-			swap.Op = bpf.ClassALU | bpf.OpEnd
-		}
+		swap := k.swap(g.dst, n)
 		out = append(out, swap)
 		if g.loose {
 			swap.Op ^= bpf.SourceX // the target's own order: only cuts
@@ -256,6 +253,15 @@ func (k *work) swaps(g *goal) (out []bpf.Instruction) {
 		}
 	}
 	return out
+}
+
+// swap turns round the low n bits of r and clears the others.
+func (k *work) swap(r bpf.Register, n int64) bpf.Instruction {
+	in := bpf.Instruction{Dst: r, Op: bpf.ClassALU | bpf.OpEnd | bpf.SourceX, Imm: n}
+	if k.t.big {
+		in.Op = bpf.ClassALU | bpf.OpEnd
+	}
+	return in
 }
 
 // shiftBetween is how far up have must be moved for the first unknown bit of

@@ -48,6 +48,20 @@ func (v *view) buildLoad(p int, from place, g *goal, offer func(...bpf.Instructi
 	}
 	if op, ok := v.k.operation(r, g); ok {
 		offer(in, op)
+		return
+	}
+	v.buildSwapped(in, r, g, offer)
+}
+
+// buildSwapped offers a load, a byte swap and one operation more: numbers in
+// network byte order that do not fill a power of two of bytes.
+func (v *view) buildSwapped(in bpf.Instruction, loaded ref, g *goal, offer func(...bpf.Instruction)) {
+	if in.Size() == 1 || !v.k.isScalar(loaded) || !v.k.isScalar(g.value) {
+		return
+	}
+	swap := v.k.swap(g.dst, int64(8*in.Size()))
+	if op, ok := v.k.operation(v.k.alu(swap, loaded, 0), g); ok {
+		offer(in, swap, op)
 	}
 }
 
@@ -133,63 +147,6 @@ func (k *work) mayWiden(p place) bool {
 		return p.root == frameRoot && p.off%int64(p.size) == 0
 	}
 	return false
-}
-
-// mayMerge tells whether accesses that were taken out of from to be done at p
-// leave all accesses to shared memory in their order, and at p no byte is
-// accessed that was not so before.
-func (v *view) mayMerge(p int, at place, g *goal, store bool) bool {
-	old := g.from
-	lo, hi := len(old.code), -1
-	missing := below(at.size)
-	for i, a := range old.acc {
-		if !a.any() || a.store != store || !v.k.mayMeet(a.place, at) || v.keeps(old.code[i].id) {
-			continue
-		}
-		for b := range at.size {
-			if at.off+int64(b) >= a.off && at.off+int64(b) < a.off+int64(a.size) && a.root == at.root {
-				missing &^= 1 << b
-			}
-		}
-		lo, hi = min(lo, i), max(hi, i)
-	}
-	if missing != 0 {
-		return false
-	}
-	return v.nothingShared(old, p, lo, hi, store)
-}
-
-// keeps tells whether the instruction with the id is still in the code.
-func (v *view) keeps(id int32) bool {
-	i := v.code.find(id)
-	return i >= 0 && v.code[i].hole == 0
-}
-
-// nothingShared tells whether an access that stands for old ones from lo to hi
-// passes no other access to shared memory when it is done at p, or in place of
-// the hole at p.
-func (v *view) nothingShared(old *view, p, lo, hi int, inHole bool) bool {
-	for j, a := range v.acc {
-		if !a.any() || !v.k.shared(a.place) && !a.barrier {
-			continue
-		}
-		if inHole && j == p {
-			continue
-		}
-		was := old.code.find(v.code[j].id)
-		first := was
-		if v.code[j].hole != 0 {
-			first = old.code.find(v.code[j].first)
-		}
-		if first < 0 {
-			return false
-		}
-		before, after := was < lo, first > hi
-		if !(before && j < p) && !(after && j >= p) {
-			return false
-		}
-	}
-	return true
 }
 
 // baseFor is a register from which the place can be reached at p: one that is

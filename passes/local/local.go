@@ -64,13 +64,17 @@ func (p *Proposer) count(steps []step, proven bool) {
 // maxTries bounds how many candidates are checked for one window.
 const maxTries = 24
 
+// maxUndecided bounds how many of them the solver may give up on: that takes
+// long, and one window's candidates are all much alike.
+const maxUndecided = 2
+
 // Propose tries the window with all transformations applied. Where that is not
 // proven it finds the step at fault, from the counterexample or by halving, and
 // tries again without it. A candidate may be tried after one that was proven,
 // if it is better.
 func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
 	a := attempt{p: p, w: w, try: try, seen: make(map[string]encode.Outcome), banned: make(map[ban]bool)}
-	for ctx.Err() == nil && a.tries < maxTries {
+	for ctx.Err() == nil && !a.spent() {
 		steps := a.run(ctx)
 		verdict, ok := a.check(steps)
 		if !ok || verdict.Outcome == encode.Proven {
@@ -106,6 +110,7 @@ type attempt struct {
 	w      *windows.Window
 	try    passes.Try
 	tries  int
+	gaveUp int // tries that the solver gave up on
 	seen   map[string]encode.Outcome
 	banned map[ban]bool
 
@@ -179,6 +184,9 @@ func (a *attempt) check(steps []step) (encode.Verdict, bool) {
 	a.tries++
 	verdict := a.try(out)
 	a.seen[name] = verdict.Outcome
+	if verdict.Outcome == encode.Undecided {
+		a.gaveUp++
+	}
 	proven := verdict.Outcome == encode.Proven
 	a.p.count(steps, proven)
 	if proven {
@@ -190,11 +198,13 @@ func (a *attempt) check(steps []step) (encode.Verdict, bool) {
 	return verdict, true
 }
 
+func (a *attempt) spent() bool { return a.tries >= maxTries || a.gaveUp >= maxUndecided }
+
 // halve finds a step with which a proof is lost.
 func (a *attempt) halve(ctx context.Context, steps []step) (ban, bool) {
 	good, bad := 0, len(steps)
 	for bad-good > 1 {
-		if ctx.Err() != nil || a.tries >= maxTries {
+		if ctx.Err() != nil || a.spent() {
 			return ban{}, false
 		}
 		mid := (good + bad) / 2

@@ -123,6 +123,16 @@ func TestLoads(t *testing.T) {
 			want: "r2 = *(u16 *)(r7 + 0)\nr3 = *(u8 *)(r7 + 2)\nr3 <<= 16\nr3 |= r2",
 		},
 		{
+			name: "three bytes in network order", needs: "r3",
+			code: "r1 = *(u8 *)(r7 + 0)\nr1 <<= 16\nr3 = *(u8 *)(r7 + 1)\nr3 <<= 8\nr3 |= r1\nr1 = *(u8 *)(r7 + 2)\nr3 |= r1",
+			want: "r3 = *(u16 *)(r7 + 0)\nr3 = be16 r3\nr3 <<= 8\nr1 = *(u8 *)(r7 + 2)\nr3 |= r1",
+		},
+		{
+			name: "map value read again", needs: "r2 r3 r4",
+			code: "r2 = *(u32 *)(r8 + 0)\nr4 = *(u32 *)(r8 + 8)\nr3 = *(u32 *)(r8 + 0)\nr3 += r2\nr4 += 0",
+			want: "r2 = *(u32 *)(r8 + 0)\nr4 = *(u32 *)(r8 + 8)\nr3 = *(u32 *)(r8 + 0)\nr3 += r2",
+		},
+		{
 			name: "stack must be aligned", facts: "written [r10-8:8]", needs: "r3",
 			code: "r1 = *(u8 *)(r10 - 7)\nr3 = *(u8 *)(r10 - 6)\nr3 <<= 8\nr3 |= r1",
 		},

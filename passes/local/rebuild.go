@@ -36,8 +36,11 @@ func (v *view) rebuildAt(i int) code {
 		if !ok || !base.plus((code{}).costOf(ins)).less(limit) {
 			continue
 		}
-		limit = base.plus((code{}).costOf(ins))
-		best = left.code.without(at).insert(p, v.k.giveAll(ins, in.Pos)...)
+		c := left.code.without(at).insert(p, v.k.giveAll(ins, in.Pos)...)
+		if v.rereads(c) {
+			continue
+		}
+		best, limit = c, base.plus((code{}).costOf(ins))
 		if len(ins) == 0 {
 			break
 		}
