@@ -36,7 +36,7 @@ func TestLoad(t *testing.T) {
 		for _, e := range All() {
 			t.Run(e.Name+" "+flags, func(t *testing.T) {
 				t.Parallel()
-				spec, err := e.spec(compile(t, e, strings.Fields(flags)...))
+				spec, err := e.Spec(compile(t, e, strings.Fields(flags)...))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -28,7 +28,7 @@ type Runner interface {
 type Output struct {
 	Return  uint32
 	Data    []byte // the frame afterwards; nil for a program without a packet
-	Context []byte // a struct __sk_buff afterwards; nil for other contexts
+	Context []byte // afterwards; the kernel gives back no other than a struct __sk_buff
 }
 
 // KernelRunner runs an object's programs in the kernel, through
@@ -46,7 +46,7 @@ type KernelRunner struct {
 // entries of the seed. The object is loaded as it is as well, so that the
 // verifier's word is about it and not about one with another clock.
 func NewKernelRunner(e Example, object []byte, seed int64) (*KernelRunner, error) {
-	spec, err := e.spec(object)
+	spec, err := e.Spec(object)
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +96,8 @@ func (k *KernelRunner) start(e Example, seed int64) error {
 	return nil
 }
 
-// spec reads an object and sets its read-only variables as a loader would.
-func (e Example) spec(object []byte) (*ebpf.CollectionSpec, error) {
+// Spec reads an object and sets its read-only variables as a loader would.
+func (e Example) Spec(object []byte) (*ebpf.CollectionSpec, error) {
 	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
 	if err != nil {
 		return nil, fmt.Errorf("read the object of %s: %w", e.Name, err)
