@@ -131,6 +131,10 @@ func (tw *twin) step() {
 			lo &^= 7
 		}
 		hi := lo + tw.rng.IntN(w-lo)
+		if lo == 0 && tw.rng.IntN(2) == 0 {
+			add(tw.g.low(a[0], hi+1), node{op: opExtract, width: hi + 1, a: a[1]})
+			return
+		}
 		add(tw.g.extract(a[0], hi, lo), node{op: opExtract, width: hi - lo + 1, a: a[1], k: uint64(lo)})
 	case 1:
 		to := w + tw.rng.IntN(65-w)
@@ -166,7 +170,10 @@ func (tw *twin) binary(a [2]*node) {
 			plain(tw.plain, node{op: opIte, width: a[0].width, a: a[1], b: b[1], c: cond[1]})})
 		return
 	}
-	o := []op{opAdd, opSub, opAdd, opSub, opAnd, opOr, opXor, opShl, opLShr, opAShr, opMul, opEq, opULt, opSLt}[tw.rng.IntN(14)]
+	o := binaries[tw.rng.IntN(len(binaries))]
+	if b[1].op != opConst && (o == opUDiv || o == opURem || o == opSDiv || o == opSRem) {
+		o = []op{opAnd, opOr, opOr, opXor, opShl}[tw.rng.IntN(5)] // two divisions would be hard to solve
+	}
 	simple, width := (*node)(nil), a[0].width
 	switch o {
 	case opEq, opULt, opSLt:
@@ -182,7 +189,7 @@ func (tw *twin) binary(a [2]*node) {
 func TestSimplified(t *testing.T) {
 	s := newSolver(2_000_000)
 	changed, unsolved := 0, 0
-	for seed := range uint64(400) {
+	for seed := range uint64(600) {
 		tw := &twin{g: newGraph(), plain: newGraph(), rng: rand.New(rand.NewPCG(seed, 3))}
 		for i, w := range []int{8, 8, 16, 32, 64, 64} {
 			name := fmt.Sprintf("x%d", i)
@@ -213,6 +220,6 @@ func TestSimplified(t *testing.T) {
 		s.end()
 	}
 	if changed < 200 || unsolved > 20 {
-		t.Errorf("only %d terms were simplified, %d of 400 not solved", changed, unsolved)
+		t.Errorf("only %d terms were simplified, %d of 600 not solved", changed, unsolved)
 	}
 }

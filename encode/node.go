@@ -55,14 +55,18 @@ type nodeKey struct {
 	name    string
 }
 
-// graph makes nodes. It simplifies only what keeps addresses recognisable
-// (constant offsets, parts of parts); everything else is left to Z3.
+// graph makes nodes. It brings them into a form in which addresses from one base
+// differ in a constant only, and what is cut, masked, shifted and put together
+// again is what it was; everything else is left to Z3.
 type graph struct {
 	nodes map[nodeKey]*node
 	vars  []*node
+	lows  map[lowKey]*node // see low
 }
 
-func newGraph() *graph { return &graph{nodes: map[nodeKey]*node{}} }
+func newGraph() *graph {
+	return &graph{nodes: map[nodeKey]*node{}, lows: map[lowKey]*node{}}
+}
 
 func idOf(n *node) int {
 	if n == nil {
@@ -97,24 +101,33 @@ func (g *graph) variable(name string, width int) *node {
 
 func (n *node) isConst() bool { return n.op == opConst }
 
-// binary makes an operation on two operands of one width, of which only
-// addition and subtraction are simplified.
+// binary makes an operation on two operands of one width.
 func (g *graph) binary(o op, a, b *node) *node {
 	switch o {
 	case opAdd:
 		return g.add(a, b)
 	case opSub:
-		if b.isConst() {
-			return g.add(a, g.constant(-b.k, b.width))
+		return g.sub(a, b)
+	case opAnd, opOr, opXor, opMul:
+		if a.isConst() || !b.isConst() && a.id > b.id {
+			a, b = b, a
 		}
 	}
 	if v, ok := fold(o, a, b); ok {
 		return g.constant(v, a.width)
 	}
+	if b.isConst() {
+		if n := g.byConstant(o, a, b.k); n != nil {
+			return n
+		}
+	}
+	if n := g.bitwise(o, a, b); n != nil {
+		return n
+	}
 	return g.make(node{op: o, width: a.width, a: a, b: b})
 }
 
-// fold computes the operations that address arithmetic is made of.
+// fold computes operations on constants, but for those that may divide by zero.
 func fold(o op, a, b *node) (uint64, bool) {
 	if !a.isConst() || !b.isConst() {
 		return 0, false
@@ -134,6 +147,18 @@ func fold(o op, a, b *node) (uint64, bool) {
 		return a.k >> b.k, true
 	}
 	return 0, false
+}
+
+func (g *graph) sub(a, b *node) *node {
+	ra, ca := split(a)
+	rb, cb := split(b)
+	switch {
+	case ra == rb:
+		return g.constant(ca-cb, a.width)
+	case rb == nil:
+		return g.add(a, g.constant(-cb, b.width))
+	}
+	return g.make(node{op: opSub, width: a.width, a: a, b: b})
 }
 
 // add keeps sums in the form (x + y) + constant, with x and y in a fixed order,
@@ -179,6 +204,9 @@ func split(n *node) (root *node, c uint64) {
 // bases there are few.
 func (g *graph) compare(o op, a, b *node) *node {
 	if o != opEq {
+		if a == b {
+			return g.constant(0, 1)
+		}
 		return g.make(node{op: o, width: 1, a: a, b: b})
 	}
 	ra, ca := split(a)
@@ -224,14 +252,20 @@ func (g *graph) extract(n *node, hi, lo int) *node {
 		return g.constant(n.k>>lo, width)
 	case n.op == opExtract:
 		return g.extract(n.a, hi+int(n.k), lo+int(n.k))
-	case n.op == opZExt && hi < n.a.width:
-		return g.extract(n.a, hi, lo)
 	case n.op == opZExt && lo >= n.a.width:
 		return g.constant(0, width)
+	case n.op == opZExt && hi >= n.a.width:
+		return g.zext(g.extract(n.a, n.a.width-1, lo), width)
+	case n.op == opSExt && hi >= n.a.width && lo < n.a.width:
+		return g.sext(g.extract(n.a, n.a.width-1, lo), width)
+	case (n.op == opZExt || n.op == opSExt) && hi < n.a.width:
+		return g.extract(n.a, hi, lo)
 	case n.op == opConcat && hi < n.b.width:
 		return g.extract(n.b, hi, lo)
 	case n.op == opConcat && lo >= n.b.width:
 		return g.extract(n.a, hi-n.b.width, lo-n.b.width)
+	case n.op == opConcat:
+		return g.concat(g.extract(n.a, hi-n.b.width, 0), g.extract(n.b, n.b.width-1, lo))
 	}
 	return g.make(node{op: opExtract, width: width, a: n, k: uint64(lo)})
 }
@@ -255,11 +289,40 @@ func (g *graph) sext(n *node, width int) *node {
 	case n.isConst():
 		shift := 64 - n.width
 		return g.constant(uint64(int64(n.k<<shift)>>shift), width)
+	case n.op == opSExt:
+		n = n.a
+	case n.op == opZExt:
+		return g.zext(n.a, width)
 	}
 	return g.make(node{op: opSExt, width: width, a: n})
 }
 
+// concat has zeros at the top as an extension, and what is joined to the right.
 func (g *graph) concat(hi, lo *node) *node {
+	width := hi.width + lo.width
+	switch {
+	case hi.isConst() && lo.isConst():
+		return g.constant(hi.k<<lo.width|lo.k, width)
+	case hi.isConst() && hi.k == 0:
+		return g.zext(lo, width)
+	case hi.op == opZExt:
+		return g.zext(g.concat(hi.a, lo), width)
+	case hi.op == opConcat:
+		return g.concat(hi.a, g.concat(hi.b, lo))
+	}
+	if n := g.adjacent(hi, lo); n != nil {
+		return n
+	}
+	if lo.op == opConcat {
+		if n := g.adjacent(hi, lo.a); n != nil {
+			return g.concat(n, lo.b)
+		}
+	}
+	return g.make(node{op: opConcat, width: width, a: hi, b: lo})
+}
+
+// adjacent joins two parts of one term that lie side by side, or two constants.
+func (g *graph) adjacent(hi, lo *node) *node {
 	width := hi.width + lo.width
 	switch {
 	case hi.isConst() && lo.isConst():
@@ -267,5 +330,5 @@ func (g *graph) concat(hi, lo *node) *node {
 	case hi.op == opExtract && lo.op == opExtract && hi.a == lo.a && hi.k == lo.k+uint64(lo.width):
 		return g.extract(hi.a, int(lo.k)+width-1, int(lo.k))
 	}
-	return g.make(node{op: opConcat, width: width, a: hi, b: lo})
+	return nil
 }

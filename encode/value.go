@@ -75,6 +75,9 @@ func (t terms) Extract(v value, hi, lo int) value {
 	if hi-lo+1 == v.width {
 		return v
 	}
+	if lo == 0 {
+		return scalar(t.g.low(v.node, hi+1))
+	}
 	return scalar(t.g.extract(v.node, hi, lo))
 }
 
