@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/k2cc/k2cc/examples"
+	"github.com/k2cc/k2cc/examples/interp"
 	"github.com/k2cc/k2cc/verify"
 )
 
@@ -68,15 +69,14 @@ func (d *driver) measure(ctx context.Context, c candidate, kernel error) objectM
 		m.Error = err.Error()
 		return m
 	}
-	if kernel != nil {
-		return m
-	}
-	if err := m.load(ctx, c, better); err != nil {
-		m.Error = err.Error()
-		return m
+	if kernel == nil {
+		if err := m.load(ctx, c, better); err != nil {
+			m.Error = err.Error()
+			return m
+		}
 	}
 	if c.example != nil {
-		m.compare(ctx, c, better)
+		m.compare(ctx, c, better, kernel)
 	}
 	return m
 }
@@ -170,18 +170,31 @@ func (c candidate) runOptions(program string) verify.RunOptions {
 const comparedRuns = 200
 
 // compare has both objects do the same work and compares what they did.
-func (m *objectMeasurement) compare(ctx context.Context, c candidate, better []byte) {
-	result, err := examples.Compare(ctx, *c.example, c.object, better, comparedRuns)
+func (m *objectMeasurement) compare(ctx context.Context, c candidate, better []byte, kernel error) {
+	result, err := compareRuns(ctx, *c.example, c.object, better, comparedRuns, kernel)
 	switch {
 	case err != nil:
 		m.Uncertain = err.Error()
 	case !result.Equal():
 		m.Unequal = result.Differences[0].String()
 	case len(result.Ran) == 0:
-		m.Uncertain = "the kernel runs none of its programs on request"
+		m.Uncertain = "nothing runs its programs"
 	default:
 		m.Runs = comparedRuns
 	}
+}
+
+// compareRuns compares two objects of an example over n inputs of every program:
+// in the kernel, and where that permits nothing or does not run one of the
+// programs on request, in the interpreter.
+func compareRuns(ctx context.Context, e examples.Example, oldObj, newObj []byte, n int, kernel error) (examples.Result, error) {
+	if kernel == nil {
+		result, err := examples.Compare(ctx, e, oldObj, newObj, n)
+		if err != nil || !result.Equal() || len(result.Unrun) == 0 {
+			return result, err
+		}
+	}
+	return interp.Compare(ctx, e, oldObj, newObj, n)
 }
 
 // failures says what an optimiser must not do.
