@@ -17,9 +17,6 @@ func (b bit) known() bool { return b <= one }
 // leaf is the unknown number that the bit is part of.
 func (b bit) leaf() int32 { return int32(b >> 6) }
 
-// index is the bit's place in its leaf.
-func (b bit) index() int { return int(b & 63) }
-
 // vec is a 64-bit value bit by bit, the lowest first.
 type vec [64]bit
 

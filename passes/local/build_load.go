@@ -1,6 +1,8 @@
 package local
 
 import (
+	"slices"
+
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 )
@@ -149,29 +151,37 @@ func (k *work) mayWiden(p place) bool {
 	return false
 }
 
-// baseFor is a register from which the place can be reached at p: one that is
-// needed later anyhow if there is one, and the one that needs the shortest code.
+// baseFor is a register from which the place can be reached at p: the frame
+// pointer or one that the window leaves alone if there is one, so that others
+// need not be computed, then one that is needed later anyhow; and of those the
+// one that needs the shortest code.
 func (v *view) baseFor(p int, at place) (base bpf.Register, off int16, ok bool) {
-	best := int64(1) << 17
+	best := 1 << 10
 	for r := range bpf.R10 + 1 {
 		f := v.regs[p][r]
 		if f == 0 || v.k.t.at(f).root != at.root {
 			continue
 		}
 		d := at.off - v.k.t.at(f).off
-		far := d
-		if far < 0 {
-			far = -far
+		rank := 2 * v.baseRank(p, r)
+		if d < -128 || d > 127 {
+			rank++
 		}
-		if far <= 127 {
-			far = 0
-		}
-		if r != bpf.R10 && v.before(p).Regs[r] == 0 {
-			far += 1 << 16
-		}
-		if d == int64(int16(d)) && far < best {
-			best, base, off, ok = far, r, int16(d), true
+		if d == int64(int16(d)) && rank < best {
+			best, base, off, ok = rank, r, int16(d), true
 		}
 	}
 	return base, off, ok
+}
+
+func (v *view) baseRank(p int, r bpf.Register) int {
+	switch {
+	case r == bpf.R10:
+		return 0
+	case v.before(p).Regs[r] == 0:
+		return 3
+	case slices.ContainsFunc(v.code, func(in inst) bool { return in.writes().Has(r) }):
+		return 2
+	}
+	return 1
 }

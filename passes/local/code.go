@@ -108,19 +108,6 @@ func (in inst) isMove() bool {
 	return in.hole == 0 && in.Op == bpf.ClassALU64|bpf.OpMov|bpf.SourceX && in.Off == 0
 }
 
-// address is the base register and width of a plain memory access.
-func (in inst) address() (base bpf.Register, ok bool) {
-	switch {
-	case in.hole != 0:
-		return 0, false
-	case in.IsLoad():
-		return in.Src, true
-	case in.IsStore():
-		return in.Dst, true
-	}
-	return 0, false
-}
-
 // cost is what code is measured by, the first difference deciding.
 type cost struct {
 	slots  int
