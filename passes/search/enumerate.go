@@ -274,7 +274,7 @@ func (e *enumerator) afterALU(in *bpf.Instruction) (diff, uint64, bool) {
 	r, ok := in.Dst, true
 	var t typ
 	if in.IsALU() {
-		t, ok = e.rules.alu(&e.types, in)
+		t, ok = e.rules.alu(&e.types, &e.states[0], in)
 	} else {
 		t = e.rules.immediate(in)
 	}

@@ -54,14 +54,13 @@ func compare(t *testing.T, data []byte) {
 	if in.IsAtomic() && in.Imm == bpf.AtomicCmpXchg && in.Dst == bpf.R0 {
 		return // compares a pointer with itself: no program does
 	}
-	ref := &semantics.State{Big: data[9]&1 != 0, Memory: map[uint64]byte{}}
+	ref := &semantics.State{Big: data[9]&1 != 0, Fill: func(addr uint64) byte { return byte(mix(addr - memoryAddr)) }}
 	l := &lane{env: env{big: ref.Big}, bytes: memorySize}
 	l.segs = []segment{{addr: memoryAddr, n: memorySize}}
 	l.readable.add(0, memorySize)
 	l.writable.add(0, memorySize)
 	for i := range memorySize {
 		l.start.mem[i] = byte(mix(uint64(i)))
-		ref.Memory[memoryAddr+uint64(i)] = l.start.mem[i]
 	}
 	var words [8 * bpf.NumRegisters]byte
 	copy(words[:], data[10:])
@@ -102,7 +101,7 @@ func run(t *testing.T, in bpf.Instruction, l *lane, s *state, ref *semantics.Sta
 		t.Fatalf("%v from %x: got %x, want %x", in, before, s.regs, ref.Regs)
 	}
 	for i := range memorySize {
-		if want := ref.Memory[memoryAddr+uint64(i)]; s.mem[i] != want {
+		if want := ref.Byte(memoryAddr + uint64(i)); s.mem[i] != want {
 			t.Fatalf("%v from %x: byte %d is %#x, want %#x", in, before, i, s.mem[i], want)
 		}
 	}

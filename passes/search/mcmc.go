@@ -201,7 +201,7 @@ func (p *pool) ask() answer {
 	for len(p.found) > 0 && result != stopped {
 		f := p.found[0]
 		p.found = p.found[1:]
-		if a := p.submit(f.code); a != goOn {
+		if a := p.submit(f.code); a == learnt || a == stopped {
 			result = a
 		}
 	}

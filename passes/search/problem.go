@@ -16,7 +16,8 @@ const (
 	numLanes = 8  // lanes that tell behaviours apart
 	numExtra = 48 // lanes that a candidate has to pass besides
 
-	maxLost = 2 // attempts without an answer before the search gives up
+	maxLost    = 2 // attempts without an answer before the search gives up
+	maxRefused = 3 // attempts with nothing learnt before a stretch is given up
 )
 
 // cost is what a candidate is compared by: slots first, then accesses to memory.
@@ -309,7 +310,8 @@ func key(code []bpf.Instruction) uint64 {
 type answer uint8
 
 const (
-	goOn    answer = iota // nothing learnt, or nothing asked
+	goOn    answer = iota // nothing asked
+	refused               // no proof, and nothing learnt
 	learnt                // a counterexample: behaviours have to be told apart anew
 	stopped               // proven, or no attempts left
 )
@@ -321,7 +323,7 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 	}
 	code = p.shrink(code)
 	if p.whole != nil {
-		return p.whole.submit(slices.Concat(p.prefix, code, p.suffix))
+		return p.patient(p.whole.submit(slices.Concat(p.prefix, code, p.suffix)))
 	}
 	k := key(code)
 	if p.tried[k] {
@@ -341,14 +343,26 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 		if p.lost++; p.lost >= maxLost {
 			return stopped
 		}
-		return goOn
+		return refused
 	case verdict.Counterexample == nil:
-		return goOn
+		return refused
 	}
 	// The first lane stays: types are followed in it.
 	if l, ok := p.make.replay(verdict.Counterexample); ok && !p.rightIn(l, code) {
 		p.lanes = append(p.lanes, l)
 		return learnt
 	}
-	return goOn
+	return refused
+}
+
+// patient gives a stretch up for which the checker refuses one candidate after
+// the other: what it minds of one it will mind of others.
+func (p *problem) patient(a answer) answer {
+	if a == refused {
+		if p.lost++; p.lost >= maxRefused {
+			return stopped
+		}
+		return goOn
+	}
+	return a
 }

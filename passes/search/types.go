@@ -43,8 +43,8 @@ type rules struct {
 	lane     *lane
 	start    types
 	end      types
-	numbers  [origins]bool // origins that the code uses as numbers
-	sums     map[sum]bool
+	numbers  [origins]bool      // origins that the code uses as numbers
+	sums     map[uint64]bool    // pointers that the code computes, in the lane
 	spills   map[flow.Kind]bool // regions to which the code stores non-numbers
 	exact    map[place]bool     // accesses through pointers of unknown kind, and to the context
 	widths   bool               // any width through pointers of unknown kind
@@ -55,13 +55,6 @@ type rules struct {
 	edges    mask                // bytes at which an access of the code begins or ends
 	fields   []place             // the code's accesses to the context
 	bases    []base              // what the code reaches memory through
-}
-
-// sum is a kind of addition to a pointer.
-type sum struct {
-	op       bpf.Op
-	dst, src flow.Kind
-	imm      bool
 }
 
 // base is a register that leads to memory, with its value at the time.
@@ -81,7 +74,7 @@ type place struct {
 func (p *problem) learn() bool {
 	w := p.w
 	r := &rules{fn: w.Fn, lane: p.lanes[0], widths: w.Confirmed,
-		sums: map[sum]bool{}, spills: map[flow.Kind]bool{}, exact: map[place]bool{}}
+		sums: map[uint64]bool{}, spills: map[flow.Kind]bool{}, exact: map[place]bool{}}
 	p.rules = r
 	r.learning = true
 	for r.changed = true; r.changed; {
@@ -171,7 +164,7 @@ func (r *rules) step(t *types, s *state, in *bpf.Instruction) bool {
 	}
 	switch in.Op.Class() {
 	case bpf.ClassALU, bpf.ClassALU64:
-		v, ok := r.alu(t, in)
+		v, ok := r.alu(t, s, in)
 		t.regs[in.Dst] = v
 		return ok
 	case bpf.ClassLD:
@@ -182,7 +175,7 @@ func (r *rules) step(t *types, s *state, in *bpf.Instruction) bool {
 }
 
 // alu is the type of an arithmetic instruction's result.
-func (r *rules) alu(t *types, in *bpf.Instruction) (typ, bool) {
+func (r *rules) alu(t *types, s *state, in *bpf.Instruction) (typ, bool) {
 	dst, src := t.regs[in.Dst], scalar
 	if in.UsesSrc() {
 		src = t.regs[in.Src]
@@ -197,13 +190,13 @@ func (r *rules) alu(t *types, in *bpf.Instruction) (typ, bool) {
 	case op == bpf.OpMov:
 		return scalar, r.asNumber(src)
 	case (op == bpf.OpAdd || op == bpf.OpSub) && wide:
-		return r.add(in, dst, src)
+		return r.add(s, in, dst, src)
 	}
 	return scalar, r.asNumber(dst) && r.asNumber(src)
 }
 
 // add is the type of a 64-bit sum or difference.
-func (r *rules) add(in *bpf.Instruction, dst, src typ) (typ, bool) {
+func (r *rules) add(s *state, in *bpf.Instruction, dst, src typ) (typ, bool) {
 	if dst.number() && src.number() {
 		return scalar, true
 	}
@@ -216,13 +209,14 @@ func (r *rules) add(in *bpf.Instruction, dst, src typ) (typ, bool) {
 	case !src.number():
 		v = typ{kind: flow.KindAny, origin: dst.origin}
 	}
-	s := sum{in.Op.ALU(), dst.kind, src.kind, !in.UsesSrc()}
+	result := r.lane.value(s, in)
 	if r.learning {
-		r.sums[s] = true
+		r.sums[result] = true
 		return v, true
 	}
 	movable := dst.kind == flow.KindStack || dst.kind == flow.KindPacket || dst.kind == flow.KindMapValue
-	return v, r.sums[s] || s.imm && movable && !dst.null && in.Ref == 0
+	constant := !in.UsesSrc() && in.Ref == 0
+	return v, r.sums[result] || constant && movable && !dst.null
 }
 
 func (r *rules) immediate(in *bpf.Instruction) typ {
