@@ -183,6 +183,12 @@ func (b *builder) number() uint64 {
 func (b *builder) scalar(v *flow.Value) (uint64, bool) {
 	for range attempts {
 		n := b.number()&v.Mask | v.Bits
+		switch b.rng.Uint64N(6) {
+		case 0: // Ranges come from comparisons: what matters is near their ends.
+			n = v.UMin + b.rng.Uint64N(3)
+		case 1:
+			n = v.UMax - b.rng.Uint64N(3)
+		}
 		if allowed(v, n) {
 			return n, true
 		}
