@@ -9,7 +9,6 @@ import (
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/semantics"
-	"github.com/k2cc/k2cc/windows"
 )
 
 // where memory is while the evaluator is compared with the description.
@@ -169,7 +168,7 @@ func TestLanesKeepToFacts(t *testing.T) {
 	}
 	values := map[uint64]bool{}
 	for _, l := range append(p.lanes, p.extra...) {
-		checkLane(t, w, l)
+		checkLane(t, l)
 		values[l.start.regs[1]] = true
 	}
 	if len(values) < 20 {
@@ -177,12 +176,16 @@ func TestLanesKeepToFacts(t *testing.T) {
 	}
 }
 
-func checkLane(t *testing.T, w *windows.Window, l *lane) {
+func checkLane(t *testing.T, l *lane) {
 	r := l.start.regs
-	for _, x := range []bpf.Register{1, 2, 4} {
-		if v := w.Facts.Regs[x]; !allowed(&v, r[x]) {
-			t.Errorf("r%d is %#x", x, r[x])
-		}
+	if r[1]&^0xff0 != 0 || r[1] < 0x20 {
+		t.Errorf("r1 is %#x", r[1])
+	}
+	if n := int64(r[2]); n < -5 || n > 3 {
+		t.Errorf("r2 is %d", n)
+	}
+	if r[4] != 77 {
+		t.Errorf("r4 is %d", r[4])
 	}
 	if r[7]-r[6] != 6 {
 		t.Errorf("r6 is %#x, r7 %#x", r[6], r[7])
@@ -190,5 +193,41 @@ func checkLane(t *testing.T, w *windows.Window, l *lane) {
 	at := l.find(r[10]-8, 8)
 	if at < 0 || getBytes(l.start.mem[at:at+8], l.big) != r[3]-5 {
 		t.Errorf("the stack does not hold r3 - 5")
+	}
+}
+
+// TestLaneMemory wants candidates kept to the bytes that the window's code
+// touches, in the way it does.
+func TestLaneMemory(t *testing.T) {
+	w := window(t, bpf.V2, "*(u32 *)(r10 - 8) = 1\nr1 = *(u16 *)(r10 - 8)\nr2 = *(u16 *)(r3 + 4)", facts{3: pointer(packet, 3, 0)}, needs{1: all64})
+	p, ok := newProblem(w, nil, 0)
+	if !ok {
+		t.Fatal("no problem")
+	}
+	for _, tt := range []struct {
+		code string
+		want bool
+	}{
+		{"r2 = *(u16 *)(r3 + 4)", true},
+		{"r2 = *(u8 *)(r3 + 5)", true},
+		{"r2 = *(u32 *)(r3 + 4)", false},
+		{"r2 = *(u8 *)(r3 + 3)", false},
+		{"*(u8 *)(r3 + 4) = 0", false},
+		{"*(u16 *)(r10 - 6) = 0", true},
+		{"*(u16 *)(r10 - 10) = 0", false},
+		{"r2 = *(u16 *)(r10 - 8)", false}, // nothing is there yet
+		{"*(u16 *)(r10 - 8) = 0\nr2 = *(u16 *)(r10 - 8)", true},
+		{"*(u16 *)(r10 - 8) = 0\nr2 = *(u32 *)(r10 - 8)", false},
+	} {
+		code, err := bpf.ParseCode(tt.code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range p.lanes {
+			s := l.start
+			if got := l.run(&s, code); got != tt.want {
+				t.Errorf("%s: %v", tt.code, got)
+			}
+		}
 	}
 }

@@ -68,6 +68,9 @@ func TestKeepsOut(t *testing.T) {
 			bad: func(in bpf.Instruction) bool {
 				return alu32(in) || in.IsALU() && in.Op.ALU() > bpf.OpSub && in.Op.ALU() != bpf.OpMov
 			}},
+		{name: "another comparison of pointers", level: bpf.V2, code: "r4 = r2\nr4 += 14\nr5 = r4\nif r5 > r3 goto L1",
+			facts: facts{2: pointer(packet, 2, 0), 3: pointer(flow.KindPacketEnd, 3, 0)},
+			bad:   func(in bpf.Instruction) bool { return in.IsCondJump() && in.Op != bpf.ClassJMP|bpf.OpJGT|bpf.SourceX }},
 		{name: "an atomic where there was none", level: bpf.V3, code: "r1 = *(u64 *)(r3 + 0)\nr1 += r2\n*(u64 *)(r3 + 0) = r1",
 			facts: facts{2: unknown(), 3: pointer(flow.KindMapValue, 3, 0)}, bad: func(in bpf.Instruction) bool { return in.IsAtomic() }},
 	} {

@@ -172,6 +172,8 @@ func wanted(in *bpf.Instruction, r bpf.Register, out uint64) uint64 {
 		return 0
 	}
 	switch op := in.Op.ALU(); {
+	case op == bpf.OpEnd: // in ClassALU as well, of up to 64 bits
+		return math.MaxUint64
 	case op == bpf.OpMov && in.Off == 0, op == bpf.OpXor:
 		return out
 	case (op == bpf.OpAnd || op == bpf.OpOr) && in.UsesSrc():
