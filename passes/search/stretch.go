@@ -154,6 +154,9 @@ func demand(need [bpf.NumRegisters]uint64, code []bpf.Instruction) [bpf.NumRegis
 // out of its result.
 func wanted(in *bpf.Instruction, r bpf.Register, out uint64) uint64 {
 	all := uint64(math.MaxUint64)
+	if in.IsALU() && in.Op.ALU() == bpf.OpEnd {
+		return all // ClassALU as well swaps up to 64 bits
+	}
 	switch in.Op.Class() {
 	case bpf.ClassALU:
 		all, out = math.MaxUint32, out&math.MaxUint32
@@ -172,8 +175,6 @@ func wanted(in *bpf.Instruction, r bpf.Register, out uint64) uint64 {
 		return 0
 	}
 	switch op := in.Op.ALU(); {
-	case op == bpf.OpEnd: // in ClassALU as well, of up to 64 bits
-		return math.MaxUint64
 	case op == bpf.OpMov && in.Off == 0, op == bpf.OpXor:
 		return out
 	case (op == bpf.OpAnd || op == bpf.OpOr) && in.UsesSrc():
