@@ -181,7 +181,7 @@ func TestDifference(t *testing.T) {
 			}
 			changed := e
 			changed.Source = edit(t, e.Source, tt.old, tt.new)
-			res, err := Compare(t.Context(), e, originals[e.Name], compile(t, changed), 1000)
+			res, err := Compare(t.Context(), e, originals[e.Name], compile(t, changed), 300)
 			if err != nil {
 				t.Fatal(err)
 			}
