@@ -135,6 +135,10 @@ func (tw *twin) step() {
 			add(tw.g.low(a[0], hi+1), node{op: opExtract, width: hi + 1, a: a[1]})
 			return
 		}
+		if tw.rng.IntN(2) == 0 {
+			add(tw.g.part(a[0], hi, lo), node{op: opExtract, width: hi - lo + 1, a: a[1], k: uint64(lo)})
+			return
+		}
 		add(tw.g.extract(a[0], hi, lo), node{op: opExtract, width: hi - lo + 1, a: a[1], k: uint64(lo)})
 	case 1:
 		to := w + tw.rng.IntN(65-w)

@@ -81,7 +81,15 @@ func (mc *machine) isNumber(v value) {
 	}
 }
 
+// maxMove is how far the verifier lets a pointer be moved by a constant
+// (BPF_MAX_VAR_OFF in include/linux/bpf_verifier.h).
+const maxMove = 1<<29 - 1
+
 func (mc *machine) checkSum(op bpf.Op, dst, src value) error {
+	if mc.old == nil && op == bpf.OpSub && dst.kind == flow.KindScalar {
+		mc.isNumber(src)
+		mc.numbers[src.node] = true
+	}
 	if mc.old == nil || mc.number(dst) && mc.number(src) {
 		return nil
 	}
@@ -91,10 +99,10 @@ func (mc *machine) checkSum(op bpf.Op, dst, src value) error {
 	known := func(v value) bool {
 		return !v.null && (v.kind == flow.KindStack || v.kind == flow.KindPacket || v.kind == flow.KindMapValue)
 	}
-	switch {
-	case known(dst) && mc.number(src) && src.isConst():
-		return nil
-	case op == bpf.OpAdd && known(src) && mc.number(dst) && dst.isConst():
+	near := func(v value) bool {
+		return mc.number(v) && v.isConst() && v.k+maxMove <= 2*maxMove
+	}
+	if known(dst) && near(src) || op == bpf.OpAdd && known(src) && near(dst) {
 		return nil
 	}
 	return unsafef("new arithmetic on a pointer")

@@ -228,13 +228,19 @@ func (q *query) replayed(w *windows.Window, code []bpf.Instruction, v *valuation
 // pinned looks for a state in which the variables that accesses are based on
 // are far apart.
 func (q *query) pinned(ctx context.Context) (*valuation, bool) {
+	sample := newSampler(q.ob, 0)
+	var bases []*node
+	for _, n := range q.ob.entry.g.vars {
+		if _, ok := sample.bases[n]; ok {
+			bases = append(bases, n)
+			q.s.bv(n)
+		}
+	}
+	q.s.assert(q.s.ctx.FromBool(true)) // what is known of them outlives the pins
 	q.s.solver.Push()
 	defer q.s.solver.Pop()
-	sample := newSampler(q.ob, 0)
-	for _, n := range q.ob.entry.g.vars {
-		if k, ok := sample.bases[n]; ok {
-			q.s.assert(q.s.bv(n).Eq(q.s.constant(sample.pointer(k), 64)))
-		}
+	for _, n := range bases {
+		q.s.assert(q.s.bv(n).Eq(q.s.constant(sample.pointer(sample.bases[n]), 64)))
 	}
 	v, ok, err := q.solve(ctx)
 	return v, ok && err == nil

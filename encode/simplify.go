@@ -39,9 +39,9 @@ func (g *graph) shift(o op, a *node, by int) *node {
 	case o == opShl:
 		return g.concat(g.low(a, w-by), g.constant(0, by))
 	case o == opLShr:
-		return g.zext(g.extract(a, w-1, by), w)
+		return g.zext(g.part(a, w-1, by), w)
 	}
-	return g.sext(g.extract(a, w-1, by), w)
+	return g.sext(g.part(a, w-1, by), w)
 }
 
 // maxRuns is up to how many runs of ones a mask is taken apart.
@@ -71,14 +71,17 @@ func (g *graph) mask(a *node, k uint64) *node {
 			continue
 		}
 		n := min(bits.TrailingZeros64(^rest), a.width-at)
-		if at == 0 {
-			above(g.low(a, n))
-		} else {
-			above(g.extract(a, at+n-1, at))
-		}
+		above(g.part(a, at+n-1, at))
 		at += n
 	}
 	return out
+}
+
+// part is the bits hi down to lo of n, where n is computed for these alone. It
+// is not for bytes of memory: they would no longer be recognised as parts of
+// one number.
+func (g *graph) part(n *node, hi, lo int) *node {
+	return g.extract(g.low(n, hi+1), hi, lo)
 }
 
 type lowKey struct {

@@ -20,12 +20,12 @@ func (t terms) Add(a, b value) value {
 	return value{node: t.g.binary(opAdd, a.node, b.node), kind: sumKind(a, b)}
 }
 
-// Sub is a - b. The difference of two pointers is a number; what may be one is
-// of unknown kind.
+// Sub is a - b. The difference of two pointers is a number, and the verifier lets
+// nobody take a pointer from a number; what may be one is of unknown kind.
 func (t terms) Sub(a, b value) value {
 	kind := flow.KindAny
 	switch {
-	case a.kind == flow.KindScalar && b.kind == flow.KindScalar, a.kind.IsPointer() && b.kind.IsPointer():
+	case a.kind == flow.KindScalar, a.kind.IsPointer() && b.kind.IsPointer():
 		kind = flow.KindScalar
 	case a.kind == flow.KindStack, b.kind == flow.KindScalar:
 		kind = a.kind
@@ -75,10 +75,7 @@ func (t terms) Extract(v value, hi, lo int) value {
 	if hi-lo+1 == v.width {
 		return v
 	}
-	if lo == 0 {
-		return scalar(t.g.low(v.node, hi+1))
-	}
-	return scalar(t.g.extract(v.node, hi, lo))
+	return scalar(t.g.part(v.node, hi, lo))
 }
 
 func (t terms) ZExt(v value, width int) value {
