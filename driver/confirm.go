@@ -86,14 +86,15 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 		_, err = o.with(ctx, items, items)
 		return err
 	}
-	for _, j := range o.jobsOf(program) {
+	jobs := o.jobsOf(program)
+	for _, j := range jobs {
 		j.jumps = false
 		j.left = "simpler control flow is rejected by the verifier"
-		if err := o.run(ctx, j); err != nil {
+		if err := o.begin(ctx, j); err != nil {
 			return err
 		}
 	}
-	return nil
+	return o.search(ctx, jobs)
 }
 
 // jobsOf is the work on a program's own function and on all subprograms.

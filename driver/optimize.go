@@ -47,6 +47,9 @@ func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Re
 			return nil, nil, err
 		}
 	}
+	if err := o.search(ctx, o.jobs); err != nil {
+		return nil, nil, err
+	}
 	out, err = o.finish(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -119,7 +122,7 @@ func (o *rewriter) confirmed(fn *bpf.Function) bool {
 	return true
 }
 
-// function optimises one function as far as its settings let it.
+// function prepares the work on one function as its settings want it.
 func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	cfg := o.opts.Config.For(fn.Name, fn.Section)
 	j := &work{fn: fn, blocks: fn.Blocks, slots: fn.Slots()}
@@ -141,25 +144,49 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		Deadline: o.deadline,
 		Workers:  runtime.GOMAXPROCS(0),
 	}
-	return o.run(ctx, j)
+	return o.begin(ctx, j)
 }
 
-// run looks for rewrites in a function whose code is the input's.
-func (o *rewriter) run(ctx context.Context, j *work) error {
-	j.fn.Blocks = j.blocks
+// begin starts over with a function's code as it is in the input.
+func (o *rewriter) begin(ctx context.Context, j *work) error {
+	j.fn.Blocks, j.result = j.blocks, nil
 	fn, err := j.simplify(ctx, j.fn)
-	if err == nil {
-		j.result, err = j.manager.Run(ctx, fn)
-	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		j.left, j.result = err.Error(), nil
+		j.left = err.Error()
 		return nil
 	}
-	j.missed = j.result.OutOfTime
-	return o.settle(ctx, j)
+	j.result = j.manager.Begin(fn)
+	return nil
+}
+
+// search looks for rewrites in functions: first in all of them with what costs
+// least, so that no function goes without where time runs out.
+func (o *rewriter) search(ctx context.Context, jobs []*work) error {
+	for stage, more := 0, true; more; stage++ {
+		more = false
+		for _, j := range jobs {
+			if j.result == nil || stage >= len(j.manager.Pipeline) {
+				continue
+			}
+			more = true
+			err := j.result.Search(ctx, stage)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				j.left, j.result = err.Error(), nil
+			}
+		}
+	}
+	for _, j := range jobs {
+		if err := o.settle(ctx, j); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // simplify is the function with simpler control flow, where that is wanted.
@@ -277,7 +304,7 @@ func (o *rewriter) report() *Report {
 		if j.rejected > 0 {
 			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that the verifier rejects taken back", j.rejected))
 		}
-		if j.missed {
+		if j.result != nil && j.result.OutOfTime {
 			f.Skipped = join(f.Skipped, "time ran out before all windows were looked at")
 		}
 		rep.Functions = append(rep.Functions, f)

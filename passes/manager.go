@@ -3,7 +3,6 @@ package passes
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -57,39 +56,45 @@ func (s *Stats) Add(o Stats) {
 	s.Slots += o.Slots
 }
 
-// Run optimises one function. The function itself is not changed; the result's
-// Layout has the new code.
+// Run optimises one function with the whole pipeline. The function itself is not
+// changed; the result's Layout has the new code.
 func (m *Manager) Run(ctx context.Context, fn *bpf.Function) (*Result, error) {
-	r := &Result{
-		Layout:  windows.Cut(fn, m.Size),
-		Stats:   map[string]Stats{},
-		manager: m,
-	}
-	if err := r.search(ctx); err != nil {
-		return nil, err
+	r := m.Begin(fn)
+	for n := range m.Pipeline {
+		if err := r.Search(ctx, n); err != nil {
+			return nil, err
+		}
 	}
 	return r, nil
 }
 
-// search looks for cheaper code until nothing more is found or time is up. The
-// pipeline's later, dearer proposers come in when the earlier ones find no more.
-func (r *Result) search(ctx context.Context) error {
+// Begin is the result of having done nothing to a function yet.
+func (m *Manager) Begin(fn *bpf.Function) *Result {
+	return &Result{
+		Layout:  windows.Cut(fn, m.Size),
+		Stats:   map[string]Stats{},
+		manager: m,
+	}
+}
+
+// Search looks for cheaper code with the pipeline up to its n-th proposer, until
+// nothing more is found or time is up.
+func (r *Result) Search(ctx context.Context, n int) error {
 	ctx, cancel := context.WithDeadline(ctx, r.manager.Deadline)
 	defer cancel()
-	for n := range r.manager.Pipeline {
-		seen := make([]*windows.Window, len(r.Layout.Segments))
-		for range maxRounds {
-			changed, err := r.round(ctx, r.manager.Pipeline[:n+1], seen)
-			if ctx.Err() != nil {
-				r.OutOfTime = true
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if !changed {
-				break
-			}
+	seen := make([]*windows.Window, len(r.Layout.Segments))
+	for range maxRounds {
+		if ctx.Err() != nil {
+			r.OutOfTime = true
+			return nil
+		}
+		changed, err := r.round(ctx, r.manager.Pipeline[:n+1], seen)
+		switch {
+		case ctx.Err() != nil:
+			r.OutOfTime = true
+			return nil
+		case err != nil || !changed:
+			return err
 		}
 	}
 	return nil
@@ -258,14 +263,7 @@ func (r *Result) analyze(ctx context.Context, fn *bpf.Function) (*flow.Facts, *f
 	return facts, needs, nil
 }
 
-func sameWindow(a, b *windows.Window) bool {
-	if b == nil {
-		return false
-	}
-	x, y := *a, *b
-	x.Fn, y.Fn, x.Start, y.Start = nil, nil, 0, 0
-	return reflect.DeepEqual(x, y)
-}
+func sameWindow(a, b *windows.Window) bool { return b != nil && a.Same(b) }
 
 // each calls f with 0 to n-1, on as many goroutines as there are workers.
 func (m *Manager) each(n int, f func(i int)) {
@@ -305,20 +303,32 @@ func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.W
 			now.Code = out.code
 		}
 		var s Stats
+		best := now.Code
 		p.Propose(ctx, &now, func(code []bpf.Instruction) encode.Verdict {
 			// Against the window's first code, not what another proposer made
 			// of it: the proof is for what stands in the function.
-			v := checker.Check(ctx, w, code)
+			v := check(ctx, checker, w, code)
 			s.count(v)
-			if v.Outcome == encode.Proven && CostOf(code).Compare(CostOf(now.Code)) < 0 {
-				s.Slots += bpf.Slots(now.Code) - bpf.Slots(code)
-				out.code = append([]bpf.Instruction{}, code...)
+			if v.Outcome == encode.Proven && CostOf(code).Compare(CostOf(best)) < 0 {
+				best = append([]bpf.Instruction{}, code...)
+				out.code = best
 			}
 			return v
 		})
+		s.Slots = bpf.Slots(now.Code) - bpf.Slots(best)
 		out.stats[p.Name()] = s
 	}
 	return out
+}
+
+// check proves code for w, by the stretch that it changes if that is enough.
+func check(ctx context.Context, c *encode.Checker, w *windows.Window, code []bpf.Instruction) encode.Verdict {
+	if sub, rest, ok := w.Trim(code); ok {
+		if v := c.Check(ctx, sub, rest); v.Outcome == encode.Proven {
+			return v
+		}
+	}
+	return c.Check(ctx, w, code)
 }
 
 func (s *Stats) count(v encode.Verdict) {

@@ -21,8 +21,9 @@ type Try func(code []bpf.Instruction) encode.Verdict
 type Proposer interface {
 	// Name is the name by which a pipeline calls the proposer.
 	Name() string
-	// Propose calls try with candidates, the most promising first, and stops at
-	// the first that is proven: the manager takes that one. It returns early
-	// when ctx ends.
+	// Propose calls try with candidates, the most promising first. The manager
+	// takes the cheapest that is proven, so that behind a proof only cheaper
+	// ones are worth asking about. It returns early when ctx ends. It may be
+	// called by several goroutines at once.
 	Propose(ctx context.Context, w *windows.Window, try Try)
 }

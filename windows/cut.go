@@ -127,7 +127,7 @@ func (l *Layout) Codes() Codes {
 // Windows is a window for each segment as it stands now, or nil for what no
 // path reaches. Facts and needs are those of the function as it stands now.
 func (l *Layout) Windows(facts *flow.Facts, needs *flow.Needs, t Target) []*Window {
-	return l.Step(l.Codes(), facts, needs, t)
+	return l.step(l.Codes(), facts, needs, t, true)
 }
 
 // Step is a window for each segment with the code of an earlier stage in it,
@@ -141,6 +141,12 @@ func (l *Layout) Windows(facts *flow.Facts, needs *flow.Needs, t Target) []*Wind
 // and the new code, started in the present state instead, does the same again,
 // since it reads only what the two states agree on.
 func (l *Layout) Step(before Codes, facts *flow.Facts, needs *flow.Needs, t Target) []*Window {
+	return l.step(before, facts, needs, t, false)
+}
+
+// step makes the windows. Where the code before is that of now, facts and needs
+// are known inside of the windows as well.
+func (l *Layout) step(before Codes, facts *flow.Facts, needs *flow.Needs, t Target, same bool) []*Window {
 	var out []*Window
 	fn := l.build(before)
 	n := 0
@@ -164,6 +170,9 @@ func (l *Layout) Step(before Codes, facts *flow.Facts, needs *flow.Needs, t Targ
 				continue
 			}
 			w := &Window{Fn: fn, Block: i, Start: then, Code: old, Facts: states[then], Target: t}
+			if same {
+				w.states, w.lives = states[then:then+len(old)+1], lives[then:then+len(old)+1]
+			}
 			then, now = then+len(old), now+len(p.seg.New)
 			w.Needs = lives[now]
 			out = append(out, w)

@@ -4,6 +4,8 @@
 package windows
 
 import (
+	"reflect"
+
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 )
@@ -22,6 +24,44 @@ type Window struct {
 	Needs flow.Live  // read after Code (on either way out)
 
 	Target
+
+	states []flow.State // before each instruction of Code and behind the last
+	lives  []flow.Live  // likewise
+}
+
+// Trim cuts from the window what code has in common with the window's code at
+// either end. It returns the window that is left and what code has in its place.
+// A proof for these is one for the whole, from a smaller condition; that there is
+// none says nothing about the whole. It reports false where nothing can be cut.
+func (w *Window) Trim(code []bpf.Instruction) (*Window, []bpf.Instruction, bool) {
+	if w.states == nil {
+		return nil, nil, false
+	}
+	n := min(len(w.Code), len(code))
+	head, tail := 0, 0
+	for head < n && bpf.SameCode(w.Code[head], code[head]) {
+		head++
+	}
+	for tail < n-head && bpf.SameCode(w.Code[len(w.Code)-1-tail], code[len(code)-1-tail]) {
+		tail++
+	}
+	if head+tail == 0 {
+		return nil, nil, false
+	}
+	sub, end := *w, len(w.Code)-tail
+	sub.Start += head
+	sub.Code = w.Code[head:end]
+	sub.Facts, sub.Needs = w.states[head], w.lives[end]
+	sub.states, sub.lives = w.states[head:end+1], w.lives[head:end+1]
+	return &sub, code[head : len(code)-tail], true
+}
+
+// Same tells whether two windows are the same problem, wherever they stand.
+func (w *Window) Same(o *Window) bool {
+	x, y := *w, *o
+	x.Fn, y.Fn, x.Start, y.Start = nil, nil, 0, 0
+	x.states, y.states, x.lives, y.lives = nil, nil, nil, nil
+	return reflect.DeepEqual(x, y)
 }
 
 // Target says what a replacement may use.

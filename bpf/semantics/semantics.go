@@ -269,8 +269,13 @@ func atomic[V any](m Machine[V], in bpf.Instruction) error {
 	src := m.Extract(m.Reg(in.Src), hi, 0)
 	if in.Imm == bpf.AtomicCmpXchg {
 		same := m.Eq(m.Extract(m.Reg(bpf.R0), hi, 0), old)
-		m.SetReg(bpf.R0, exchanged(m, in, old))
-		return m.Store(in, in.Dst, m.Ite(same, src, old))
+		left := exchanged(m, in, old)
+		// The store's address is read before R0 changes: it may be R0.
+		if err := m.Store(in, in.Dst, m.Ite(same, src, old)); err != nil {
+			return err
+		}
+		m.SetReg(bpf.R0, left)
+		return nil
 	}
 	if err := m.Store(in, in.Dst, atomicResult[V](m, in, old, src)); err != nil {
 		return err
