@@ -9,15 +9,16 @@ import (
 // arithmetic runs an ALU instruction; a copy of a pointer that may be null may
 // be null.
 func (mc *machine) arithmetic(in bpf.Instruction) error {
-	if err := mc.checkALU(in); err != nil {
-		return err
-	}
+	refused := mc.checkALU(in)
 	null := in.UsesSrc() && in.Op.ALU() == bpf.OpMov && mc.regs[in.Src].null
 	if err := semantics.Step[value](mc, in); err != nil {
 		return err
 	}
 	mc.regs[in.Dst].null = null
-	return nil
+	if refused != nil && mc.old.results[mc.regs[in.Dst].node] {
+		return nil // the old code computes it as well
+	}
+	return refused
 }
 
 // number tells whether v is known to be no pointer, by its kind or because the
@@ -93,9 +94,6 @@ func (mc *machine) checkSum(op bpf.Op, dst, src value) error {
 	if mc.old == nil || mc.number(dst) && mc.number(src) {
 		return nil
 	}
-	if mc.old.results[mc.sumTerm(op, dst, src)] {
-		return nil
-	}
 	known := func(v value) bool {
 		return !v.null && (v.kind == flow.KindStack || v.kind == flow.KindPacket || v.kind == flow.KindMapValue)
 	}
@@ -106,11 +104,4 @@ func (mc *machine) checkSum(op bpf.Op, dst, src value) error {
 		return nil
 	}
 	return unsafef("new arithmetic on a pointer")
-}
-
-func (mc *machine) sumTerm(op bpf.Op, dst, src value) *node {
-	if op == bpf.OpSub {
-		return mc.g.binary(opSub, dst.node, src.node)
-	}
-	return mc.g.binary(opAdd, dst.node, src.node)
 }

@@ -3,11 +3,46 @@ package encode
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/windows"
 )
+
+// bitsOf is what is known of the bits of a number.
+type bitsOf struct{ ones, mask uint64 }
+
+// collect notes what the facts say of the bits of each variable itself, for all
+// places that have it, so that known bits are in the form of its terms.
+func (e *entry) collect(v flow.Value, name string) {
+	if v.Kind != flow.KindScalar || v.Base != 0 && v.Offset != 0 {
+		return
+	}
+	if v.Base != 0 {
+		name = baseName(v.Base)
+	}
+	b, ok := e.bits[name]
+	if !ok {
+		b.mask = ^uint64(0)
+	}
+	b.ones |= v.Bits
+	b.mask &= v.Mask & (1<<bits.Len64(v.UMax) - 1)
+	e.bits[name] = b
+}
+
+// known is a variable with what is known of its bits put in their places.
+func (e *entry) known(x *node, name string) *node {
+	b, ok := e.bits[name]
+	if !ok || b.mask == ^uint64(0) || b.ones&b.mask != 0 {
+		return x
+	}
+	n := e.g.mask(x, b.mask)
+	if n == nil {
+		return x
+	}
+	return e.g.binary(opOr, n, e.g.constant(b.ones, 64))
+}
 
 // entry turns a window's facts into the values that both codes start with.
 type entry struct {
@@ -16,6 +51,7 @@ type entry struct {
 	mem    *memory
 	inputs []*input
 	byRoot map[*node]*input
+	bits   map[string]bitsOf // by variable
 }
 
 // input is a variable of the entry and what the facts say of it.
@@ -37,7 +73,7 @@ type fact struct {
 var errContradiction = errors.New("the facts contradict themselves")
 
 func newEntry(g *graph, w *windows.Window) (*entry, error) {
-	e := &entry{g: g, byRoot: map[*node]*input{}, mem: &memory{
+	e := &entry{g: g, byRoot: map[*node]*input{}, bits: map[string]bitsOf{}, mem: &memory{
 		g:       g,
 		escaped: w.Facts.Escaped,
 		index:   map[initialKey]int{},
@@ -45,12 +81,18 @@ func newEntry(g *graph, w *windows.Window) (*entry, error) {
 		big:     w.BigEndian,
 		common:  commonKinds(w),
 	}}
+	for r, v := range w.Facts.Regs {
+		e.collect(v, registerName(r))
+	}
+	for _, c := range w.Facts.Stack {
+		e.collect(c.Value, cellName(c))
+	}
 	for r := range e.regs {
 		v := w.Facts.Regs[r]
 		if _, ok := witness(v); !ok {
 			return nil, fmt.Errorf("r%d: %w", r, errContradiction)
 		}
-		e.regs[r] = e.value(v, fmt.Sprintf("r%d", r))
+		e.regs[r] = e.value(v, registerName(r))
 	}
 	root, _ := split(e.regs[bpf.R10].node)
 	e.mem.frame = root
@@ -58,7 +100,7 @@ func newEntry(g *graph, w *windows.Window) (*entry, error) {
 		if _, ok := witness(c.Value); !ok {
 			return nil, fmt.Errorf("stack at %d: %w", c.Off, errContradiction)
 		}
-		v := e.value(c.Value, fmt.Sprintf("f%d_%d", -c.Off, c.Size))
+		v := e.value(c.Value, cellName(c))
 		e.mem.cells = append(e.mem.cells, cell{int(c.Off), int(c.Size), v})
 	}
 	return e, nil
@@ -76,14 +118,18 @@ func (e *entry) value(v flow.Value, name string) value {
 		name = baseName(v.Base)
 	}
 	x := e.g.variable(name, 64)
-	out.node = x
+	out.node = e.known(x, name)
 	if v.Base != 0 {
-		out.node = e.g.add(x, e.g.constant(uint64(v.Offset), 64))
+		out.node = e.g.binary(opAdd, out.node, e.g.constant(uint64(v.Offset), 64))
 	}
 	e.note(x, v)
 	x.assume = append(x.assume, e.assumptions(out.node, v)...)
 	return out
 }
+
+func registerName(r int) string { return fmt.Sprintf("r%d", r) }
+
+func cellName(c flow.Cell) string { return fmt.Sprintf("f%d_%d", -c.Off, c.Size) }
 
 func baseName(b flow.Base) string { return fmt.Sprintf("b%d", b) }
 

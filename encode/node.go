@@ -104,6 +104,12 @@ func (n *node) isConst() bool { return n.op == opConst }
 // binary makes an operation on two operands of one width.
 func (g *graph) binary(o op, a, b *node) *node {
 	switch o {
+	case opAdd, opMul:
+		if n := g.narrowed(o, a, b); n != nil {
+			return n
+		}
+	}
+	switch o {
 	case opAdd:
 		return g.add(a, b)
 	case opSub:
@@ -156,7 +162,7 @@ func (g *graph) sub(a, b *node) *node {
 	case ra == rb:
 		return g.constant(ca-cb, a.width)
 	case rb == nil:
-		return g.add(a, g.constant(-cb, b.width))
+		return g.binary(opAdd, a, g.constant(-cb, b.width))
 	}
 	return g.make(node{op: opSub, width: a.width, a: a, b: b})
 }
@@ -203,10 +209,17 @@ func split(n *node) (root *node, c uint64) {
 // and y in a fixed order, so that of the many comparisons of addresses from two
 // bases there are few.
 func (g *graph) compare(o op, a, b *node) *node {
-	if o != opEq {
-		if a == b {
-			return g.constant(0, 1)
+	if a == b {
+		return g.constant(b2u(o == opEq), 1)
+	}
+	// What is zero in both, or not negative, need not be compared.
+	if k := max(significant(a), significant(b)); k < a.width {
+		if o == opSLt {
+			o = opULt
 		}
+		a, b = g.low(a, max(k, 1)), g.low(b, max(k, 1))
+	}
+	if o != opEq {
 		return g.make(node{op: o, width: 1, a: a, b: b})
 	}
 	ra, ca := split(a)

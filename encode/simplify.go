@@ -183,3 +183,30 @@ func (g *graph) own(n *node) *node {
 	}
 	return n
 }
+
+// significant is how many low bits of n may be set, as far as its form tells.
+func significant(n *node) int {
+	switch n.op {
+	case opConst:
+		return bits.Len64(n.k)
+	case opZExt:
+		return significant(n.a)
+	case opConcat:
+		return significant(n.a) + n.b.width
+	}
+	return n.width
+}
+
+// narrowed is a sum or product of which the upper bits are zero, computed in as
+// many bits as it has, or nil.
+func (g *graph) narrowed(o op, a, b *node) *node {
+	x, y := significant(a), significant(b)
+	k := max(x, y) + 1
+	if o == opMul {
+		k = x + y
+	}
+	if k >= a.width || x == 0 || y == 0 {
+		return nil
+	}
+	return g.zext(g.binary(o, g.low(a, k), g.low(b, k)), a.width)
+}
