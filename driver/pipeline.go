@@ -14,6 +14,10 @@ import (
 // thumb first, so that search gets what they leave.
 const defaultPipeline = "jumps,local,enumerate,mcmc"
 
+// chainSteps is what Markov chains may try for one window. They find little that
+// enumeration has not found, so they get no more time than that takes.
+const chainSteps = 8000
+
 // pipeline is what a pipeline string names.
 type pipeline struct {
 	// jumps tells to simplify control flow, before and after the windows are
@@ -27,7 +31,7 @@ func newPipeline(s string) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
 	}
-	known := []passes.Proposer{local.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{})}
+	known := []passes.Proposer{local.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{Steps: chainSteps})}
 	var out pipeline
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.TrimSpace(name)
