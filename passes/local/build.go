@@ -107,6 +107,14 @@ func (v *view) buildFrom(p int, r bpf.Register, g *goal, offer func(...bpf.Instr
 		} else {
 			offer(move, in)
 		}
+		return
+	}
+	if up, down, ok := v.k.field(s, g); ok {
+		if r == g.dst {
+			offer(up, down)
+		} else {
+			offer(move, up, down)
+		}
 	}
 }
 
@@ -117,11 +125,13 @@ type question struct {
 	care     uint64
 	loose    bool
 	extend   bool
+	field    bool
 }
 
 type answer struct {
-	in bpf.Instruction
-	ok bool
+	in   bpf.Instruction
+	then bpf.Instruction // for fields
+	ok   bool
 }
 
 func (k *work) ask(q question, find func() (bpf.Instruction, bool)) (bpf.Instruction, bool) {
@@ -139,7 +149,7 @@ func (k *work) extension(s ref, g *goal) (bpf.Instruction, bool) {
 	if k.w.Level < bpf.V3 || !k.isScalar(s) || !k.isScalar(g.value) {
 		return bpf.Instruction{}, false
 	}
-	return k.ask(question{s, g.value, g.care, false, true}, func() (bpf.Instruction, bool) {
+	return k.ask(question{from: s, to: g.value, care: g.care, extend: true}, func() (bpf.Instruction, bool) {
 		move := bpf.Instruction{Op: bpf.ClassALU | bpf.OpMov | bpf.SourceX}
 		for _, n := range []int16{0, 8, 16, 8 | wide, 16 | wide, 32 | wide} {
 			in := move
@@ -153,6 +163,46 @@ func (k *work) extension(s ref, g *goal) (bpf.Instruction, bool) {
 		}
 		return move, false
 	})
+}
+
+// field is the two shifts that cut the goal, some of the bits of s and no
+// others, out of s.
+func (k *work) field(s ref, g *goal) (up, down bpf.Instruction, ok bool) {
+	if !k.isScalar(s) || !k.isScalar(g.value) {
+		return up, down, false
+	}
+	q := question{from: s, to: g.value, care: g.care, field: true}
+	a, known := k.answers[q]
+	if !known {
+		a.in, a.then, a.ok = k.findField(s, g)
+		k.answers[q] = a
+	}
+	a.in.Dst, a.then.Dst = g.dst, g.dst
+	return a.in, a.then, a.ok
+}
+
+func (k *work) findField(s ref, g *goal) (up, down bpf.Instruction, ok bool) {
+	have, want := k.t.vec(s), k.t.vec(g.value)
+	by, _ := shiftBetween(have, want, g.care)
+	top := 0 // behind the highest bit that is wanted
+	for i, b := range want {
+		if g.care>>i&1 != 0 && !b.known() && i-by >= 0 && i-by < 64 && have[i-by] == b {
+			top = i - by + 1
+		}
+	}
+	up = bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpLsh, Imm: int64(64 - top)}
+	down = bpf.Instruction{Imm: up.Imm - int64(by)}
+	if top == 0 || top == 64 || down.Imm <= 0 || down.Imm > 63 {
+		return up, down, false
+	}
+	middle := k.alu(up, s, 0)
+	for _, op := range []bpf.Op{bpf.OpRsh, bpf.OpArsh} {
+		down.Op = bpf.ClassALU64 | op
+		if k.reaches(down, middle, 0, g) {
+			return up, down, true
+		}
+	}
+	return up, down, false
 }
 
 // wide marks a move of 64 bits in extension's list.
@@ -173,7 +223,7 @@ func (k *work) operation(s ref, g *goal) (bpf.Instruction, bool) {
 	if !k.isScalar(s) || !k.isScalar(g.value) {
 		return bpf.Instruction{}, false
 	}
-	in, ok := k.ask(question{s, g.value, g.care, g.loose, false}, func() (bpf.Instruction, bool) {
+	in, ok := k.ask(question{from: s, to: g.value, care: g.care, loose: g.loose}, func() (bpf.Instruction, bool) {
 		for _, in := range k.operations(s, g) {
 			if in.Level() <= k.w.Level && k.reaches(in, s, 0, g) {
 				return in, true

@@ -315,6 +315,11 @@ func TestArithmetic(t *testing.T) {
 			want: "r4 = *(u32 *)(r7 + 14)\nr4 &= -241\n*(u32 *)(r10 - 4) = r4",
 		},
 		{
+			name: "field under a wide mask", needs: "r4 r2",
+			code: "r3 = 0xffff8000 ll\nr4 = r2\nr4 &= r3\nr4 >>= 15\nr4 += 1",
+			want: "r4 = r2\nr4 <<= 32\nr4 >>= 47\nr4 += 1",
+		},
+		{
 			name: "64-bit load of a small number", needs: "r4",
 			code: "r4 = 0x5 ll",
 			want: "r4 = 5",
