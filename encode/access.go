@@ -88,7 +88,9 @@ func (mc *machine) widen(dst bpf.Register, ev event) {
 	v.kind = flow.KindAny
 	if mc.careful {
 		name := fmt.Sprintf("h%d_%d_%d", ev.addr.base.id, ev.addr.off, ev.group)
-		v.node = mc.g.concat(mc.g.variable(name, 32), mc.g.extract(v.node, 31, 0))
+		upper := mc.g.variable(name, 32)
+		upper.narrow = true
+		v.node = mc.g.concat(upper, mc.g.extract(v.node, 31, 0))
 	}
 	mc.SetReg(dst, v)
 }

@@ -69,11 +69,10 @@ func numbersOnly(op bpf.Op) bool {
 func (mc *machine) isNumber(v value) {
 	n := v.node
 	upper := n
-	switch {
-	case n.op == opConcat && n.width == 64 && n.a.op == opVar && n.a.width == 32:
+	if n.op == opConcat {
 		upper = n.a
-	case n.op == opVar && n.narrow:
-	default:
+	}
+	if upper.op != opVar || !upper.narrow {
 		return
 	}
 	if len(upper.assume) == 0 {

@@ -10,7 +10,7 @@ import (
 
 // counterexample is the state that the values describe.
 func (ob *obligation) counterexample(v *valuation) *Counterexample {
-	cx := &Counterexample{Memory: map[uint64]byte{}, Symbols: map[int32]uint64{}, Fields: map[Field]uint64{}}
+	cx := &Counterexample{Memory: map[uint64]byte{}, Symbols: map[int32]uint64{}, Fields: map[Field]uint64{}, Open: map[int]uint64{}}
 	e := ob.entry
 	for r := range cx.Regs {
 		if x := e.regs[r]; x.kind != flow.KindNone {
@@ -38,6 +38,11 @@ func (cx *Counterexample) name(n *node, v *valuation) {
 	case 's':
 		if ref, err := strconv.Atoi(n.name[1:]); err == nil {
 			cx.Symbols[int32(ref)] = v.of(n)
+		}
+	case 'u':
+		number, _, _ := strings.Cut(n.name[1:], "_")
+		if i, err := strconv.Atoi(number); err == nil {
+			cx.Open[i] = v.of(n)
 		}
 	case 'c':
 		var p [5]int

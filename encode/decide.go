@@ -13,7 +13,7 @@ import (
 
 const (
 	// guesses is how many random states are tried before Z3 is asked.
-	guesses = 12
+	guesses = 16
 	// rounds bounds how often a model is refused because it gives one byte two
 	// values, or puts two kinds of memory in one place.
 	rounds = 40

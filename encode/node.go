@@ -42,8 +42,8 @@ type node struct {
 
 	// assume holds for every value of a variable that the facts allow.
 	assume []*node
-	// narrow says that a variable stands for a load of less than 64 bits, which
-	// is zero-extended unless it yields a pointer.
+	// narrow says that a variable stands for a load of four bytes, or for the
+	// upper half of what it yields, which is zero unless that is a pointer.
 	narrow bool
 }
 

@@ -20,7 +20,11 @@ func Replay(w *windows.Window, code []bpf.Instruction, cx *Counterexample) (diff
 	if err != nil {
 		return false, "", err
 	}
-	what, err = p.run(world{cx, nil, func(f Field) uint64 { return cx.Fields[f] }})
+	what, err = p.run(world{
+		Counterexample: cx,
+		field:          func(f Field) uint64 { return cx.Fields[f] },
+		open:           func(n int) uint64 { return cx.Open[n] },
+	})
 	return what != "", what, err
 }
 
@@ -63,6 +67,7 @@ type world struct {
 	*Counterexample
 	fill  func(at uint64) byte
 	field func(f Field) uint64
+	open  func(n int) uint64 // see Counterexample.Open
 }
 
 // run runs both codes and says what is needed and differs, if anything.
@@ -83,6 +88,15 @@ type outcome struct {
 	semantics.State
 	taken    bool
 	toFields []uint64 // stored to the context
+	atomics  int      // so far
+	open     func(n int) uint64
+}
+
+var _ semantics.Vague[semantics.Word] = (*outcome)(nil)
+
+// Unspecified is what the counterexample has for what kernels leave open.
+func (o *outcome) Unspecified(_ bpf.Instruction, width int) semantics.Word {
+	return semantics.Word{Value: o.open(o.atomics) & maskOf(width), Width: width}
 }
 
 func (p *program) run(in world, big bool) (*outcome, error) {
@@ -91,7 +105,7 @@ func (p *program) run(in world, big bool) (*outcome, error) {
 		Memory: maps.Clone(in.Memory),
 		Fill:   in.fill,
 		Big:    big,
-	}}
+	}, open: in.open}
 	if len(in.Symbols) > 0 {
 		out.Symbols = map[bpf.Ref]uint64{}
 		for ref, v := range in.Symbols {
@@ -108,7 +122,10 @@ func (p *program) run(in world, big bool) (*outcome, error) {
 		case isAccess && events[0].addr.kind == flow.KindContext:
 			out.access(i, events[0], in.field)
 		default:
-			err = semantics.Step[semantics.Word](&out.State, i)
+			err = semantics.Step[semantics.Word](out, i)
+		}
+		if i.IsAtomic() {
+			out.atomics++
 		}
 		if err != nil {
 			return nil, err

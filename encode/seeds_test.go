@@ -16,7 +16,7 @@ import (
 // perKind how many of one kind are tried at the most.
 const (
 	wantCaught = 500
-	perKind    = 32
+	perKind    = 24
 )
 
 // caught counts what became of the wrong rewrites of one kind.

@@ -85,6 +85,7 @@ func randomWorld(w *windows.Window, seed uint64) (world, bool) {
 		return v.Kind == flow.KindContext && v.Base == flow.ContextBase
 	})
 	fields := map[Field]uint64{}
+	open := func(n int) uint64 { return mix(memory, uint64(n), 7) }
 	in := world{cx, func(at uint64) byte { return byte(mix(memory, at)) }, func(f Field) uint64 {
 		if _, ok := fields[f]; !ok {
 			fields[f] = s.number()
@@ -93,7 +94,7 @@ func randomWorld(w *windows.Window, seed uint64) (world, bool) {
 			}
 		}
 		return fields[f]
-	}}
+	}, open}
 	stack := func(off int) byte {
 		at := s.frame + uint64(int64(off))
 		if b, ok := cx.Memory[at]; ok {

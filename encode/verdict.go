@@ -31,6 +31,7 @@ type Counterexample struct {
 	Memory  map[uint64]byte  // bytes that either code reads before writing; others are zero
 	Symbols map[int32]uint64 // values of the symbols, by bpf.Ref
 	Fields  map[Field]uint64 // what the context's fields hold, as 64-bit values
+	Open    map[int]uint64   // what the n-th atomic leaves where kernels differ (semantics.Vague)
 }
 
 // Field is an access to the context, Off and Size in bytes, after so many
