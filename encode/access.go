@@ -21,6 +21,7 @@ type event struct {
 	v      value // what a store wrote
 	epoch  int   // for a field: how many writes to fields came before
 	group  int   // for common memory: the epoch
+	stores int   // for common memory: the stores to it before, in the epoch
 }
 
 // access runs a load, store or atomic.
@@ -68,10 +69,15 @@ func (mc *machine) enter(ev *event) {
 		return
 	}
 	if mc.accesses < len(mc.epochs) {
-		mc.epoch = mc.epochs[mc.accesses]
+		if now := mc.epochs[mc.accesses]; now != mc.epoch {
+			mc.epoch, mc.stores = now, 0
+		}
 	}
 	mc.accesses++
-	ev.group = mc.epoch
+	ev.group, ev.stores = mc.epoch, mc.stores
+	if ev.store {
+		mc.stores++
+	}
 }
 
 // mayLoadPointer tells whether a load of four bytes, through a pointer of unknown

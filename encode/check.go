@@ -77,8 +77,9 @@ func (c *Checker) check(ctx context.Context, w *windows.Window, code []bpf.Instr
 	if v, ok := flat.guess(w, code); ok {
 		return v, nil
 	}
-	if p.plain() {
-		return c.decide(ctx, w, code, flat)
+	v, err := c.decide(ctx, w, code, flat)
+	if err != nil || v.Outcome != Proven || p.plain() {
+		return v, err
 	}
 	careful, err := build(w, code, p)
 	if err != nil {
@@ -87,14 +88,13 @@ func (c *Checker) check(ctx context.Context, w *windows.Window, code []bpf.Instr
 	if err := careful.follows(flat); err != nil {
 		return Verdict{}, err
 	}
-	if sat, err := c.ask(ctx, careful); err != nil || !sat {
-		return Verdict{Outcome: Proven}, err
+	if sat, err := c.ask(ctx, careful); err != nil || sat {
+		if err == nil {
+			err = unsafef("the same only while nobody else writes to shared memory, and no context is taken for memory")
+		}
+		return Verdict{}, err
 	}
-	v, err := c.decide(ctx, w, code, flat)
-	if err == nil && v.Outcome == Proven {
-		return v, unsafef("the same only while nobody else writes to shared memory, and no context is taken for memory")
-	}
-	return v, err
+	return v, nil
 }
 
 // obligation is a verification condition: equations that have to hold in every

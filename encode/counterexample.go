@@ -45,7 +45,7 @@ func (cx *Counterexample) name(n *node, v *valuation) {
 			cx.Open[i] = v.of(n)
 		}
 	case 'c':
-		var p [5]int
+		var p [6]int
 		for i, part := range strings.SplitN(n.name[1:], "_", len(p)) {
 			p[i], _ = strconv.Atoi(part)
 		}

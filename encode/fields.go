@@ -40,7 +40,8 @@ func (mc *machine) field(in bpf.Instruction, ev *event) value {
 	}
 	kind := fieldKind(layout, ev.addr.off, ev.size)
 	signed := in.Op.Mode() == bpf.ModeMemSX
-	name := fmt.Sprintf("c%d_%d_%d_%d_%d", ev.addr.base.id, ev.addr.off, ev.size, ev.epoch, ev.group)
+	// What may be a context may be memory, too, which other stores change.
+	name := fmt.Sprintf("c%d_%d_%d_%d_%d_%d", ev.addr.base.id, ev.addr.off, ev.size, ev.epoch, ev.group, ev.stores)
 	v := value{node: mc.g.variable(name, 64), kind: kind}
 	if kind != flow.KindScalar && !signed {
 		v.node.narrow = ev.size < 8

@@ -32,6 +32,7 @@ type machine struct {
 	accesses    int   // accesses to common memory so far
 	epoch       int   // that of the latest one
 	fieldStores int   // stores that may have been to a context so far
+	stores      int   // stores to common memory in this epoch so far
 
 	// old is the finished machine of the old code while the new one runs: what
 	// the old code did to a value, the new one may do as well. Nil for the old
