@@ -55,7 +55,7 @@ type Symbol struct {
 	Name  string
 	Index int // the record that the object's writer emits for it
 	Map   *Map
-	Func  *Function // the callee, for SymbolFunc where it was understood
+	Func  *Function // for SymbolFunc the callee, if its code alone says what a call does: a static one
 }
 
 // Map is what an object says of a map. Sizes are in bytes; zero is unknown.

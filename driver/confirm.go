@@ -15,21 +15,34 @@ import (
 func (o *rewriter) confirm(ctx context.Context, out []byte) ([]byte, error) {
 	// Rewrites taken back in one program may matter to another that shares a
 	// subprogram, so all are asked again until none is rejected.
-	for range len(o.before) + 1 {
-		broken, err := o.broken(ctx, out, o.before)
+	for range 2*len(o.before) + 1 {
+		broken, opts, err := o.anyBroken(ctx, out)
 		if err != nil || len(broken) == 0 {
 			return out, err
 		}
-		if out, err = o.repair(ctx, broken[0]); err != nil {
+		if out, err = o.repair(ctx, broken[0], opts); err != nil {
 			return nil, err
 		}
 	}
 	return o.in, errStillBroken
 }
 
+// anyBroken asks the kernel about the object as it is, and with constants that
+// may be set to anything before it is loaded: the verifier does not walk code
+// that it takes to be dead.
+func (o *rewriter) anyBroken(ctx context.Context, out []byte) ([]verify.Comparison, verify.Options, error) {
+	opts := verify.Options{}
+	broken, err := o.broken(ctx, out, o.before, opts)
+	if err == nil && len(broken) == 0 {
+		opts.Thaw = true
+		broken, err = o.broken(ctx, out, o.thawed, opts)
+	}
+	return broken, opts, err
+}
+
 // broken is the programs of before that the object makes the kernel reject.
-func (o *rewriter) broken(ctx context.Context, out []byte, before []verify.ProgramResult) ([]verify.Comparison, error) {
-	all, err := o.kernel.CompareWith(ctx, before, out)
+func (o *rewriter) broken(ctx context.Context, out []byte, before []verify.ProgramResult, opts verify.Options) ([]verify.Comparison, error) {
+	all, err := o.kernel.CompareWith(ctx, before, out, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +63,9 @@ type rewrite struct {
 }
 
 // repair takes back what makes one program fail to load.
-func (o *rewriter) repair(ctx context.Context, c verify.Comparison) ([]byte, error) {
+func (o *rewriter) repair(ctx context.Context, c verify.Comparison, opts verify.Options) ([]byte, error) {
 	before := []verify.ProgramResult{c.Old}
-	if err := o.keepShape(ctx, c.Name, before); err != nil {
+	if err := o.keepShape(ctx, c.Name, before, opts); err != nil {
 		return nil, err
 	}
 	items := o.rewritesOf(c.Name)
@@ -61,7 +74,7 @@ func (o *rewriter) repair(ctx context.Context, c verify.Comparison) ([]byte, err
 		if err != nil {
 			return false, err
 		}
-		broken, err := o.broken(ctx, out, before)
+		broken, err := o.broken(ctx, out, before, opts)
 		return len(broken) == 0, err
 	})
 	if err != nil {
@@ -72,13 +85,13 @@ func (o *rewriter) repair(ctx context.Context, c verify.Comparison) ([]byte, err
 
 // keepShape looks for rewrites anew without simpler control flow, where that
 // alone makes the program fail to load.
-func (o *rewriter) keepShape(ctx context.Context, program string, before []verify.ProgramResult) error {
+func (o *rewriter) keepShape(ctx context.Context, program string, before []verify.ProgramResult, opts verify.Options) error {
 	items := o.rewritesOf(program)
 	out, err := o.with(ctx, items, nil)
 	if err != nil {
 		return err
 	}
-	broken, err := o.broken(ctx, out, before)
+	broken, err := o.broken(ctx, out, before, opts)
 	if err != nil {
 		return err
 	}

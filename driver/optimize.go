@@ -65,6 +65,7 @@ type rewriter struct {
 	kernel   *verify.Loader
 	deadline time.Time
 	before   []verify.ProgramResult // what the kernel says of the input
+	thawed   []verify.ProgramResult // the same with constants that may be anything
 	unasked  string                 // why the kernel is not asked, if it is not
 	jobs     []*work
 }
@@ -79,7 +80,6 @@ type work struct {
 	jumps   bool // simplify control flow
 	result  *passes.Result
 	left    string // why the function, or a part of what was found, was left alone
-	missed  bool   // time ran out before all windows were looked at
 	// rejected counts the rewrites that the verifier did not accept.
 	rejected int
 }
@@ -95,6 +95,9 @@ func (o *rewriter) askKernel(ctx context.Context) error {
 	err := verify.Permitted()
 	if err == nil {
 		o.before, err = o.kernel.Load(ctx, o.in, verify.Options{})
+	}
+	if err == nil {
+		o.thawed, err = o.kernel.Load(ctx, o.in, verify.Options{Thaw: true})
 	}
 	switch {
 	case err == nil:
@@ -131,11 +134,12 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		j.left = "skipped by k2.toml"
 		return nil
 	}
-	pipeline, err := newPipeline(cfg.Passes)
+	j.target = o.target(fn, cfg)
+	pipeline, err := newPipeline(cfg.Passes, j.target.Confirmed)
 	if err != nil {
 		return err
 	}
-	j.target, j.jumps = o.target(fn, cfg), pipeline.jumps
+	j.jumps = pipeline.jumps
 	j.manager = &passes.Manager{
 		Pipeline: pipeline.proposers,
 		Target:   j.target,
@@ -194,7 +198,7 @@ func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, e
 	if !j.jumps {
 		return fn, nil
 	}
-	out := jumps.Simplify(fn, j.target.Level)
+	out := jumps.Simplify(fn, j.target)
 	if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
 		return nil, fmt.Errorf("simplified control flow: %w", err)
 	}

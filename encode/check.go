@@ -186,7 +186,7 @@ func (ob *obligation) add(what string, old, neu *node) {
 	ob.equations = append(ob.equations, equation{what, old, neu})
 }
 
-func (ob *obligation) branch(*windows.Window) error {
+func (ob *obligation) branch(w *windows.Window) error {
 	old, neu := ob.old, ob.new
 	switch {
 	case old.cond == nil && neu.cond == nil:
@@ -195,6 +195,10 @@ func (ob *obligation) branch(*windows.Window) error {
 		return unsafef("a jump came or went")
 	case old.branch.Target != neu.branch.Target:
 		return unsafef("another jump target")
+	case !w.Confirmed && (!bpf.SameCode(old.branch, neu.branch) || old.cmp != neu.cmp):
+		// The verifier learns bounds from a comparison, for the register that is
+		// compared and for copies of it.
+		return unsafef("compares in another way, from which the verifier may learn less")
 	}
 	ob.add("the branch", old.cond.node, neu.cond.node)
 	return nil

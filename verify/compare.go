@@ -42,19 +42,20 @@ func (l *Loader) Compare(ctx context.Context, old, new []byte) ([]Comparison, er
 	if err != nil {
 		return nil, fmt.Errorf("load the old object: %w", err)
 	}
-	return l.CompareWith(ctx, before, new)
+	return l.CompareWith(ctx, before, new, Options{})
 }
 
-// CompareWith is Compare for an old object whose results are known already. It
-// loads only what the old object could load.
-func (l *Loader) CompareWith(ctx context.Context, before []ProgramResult, new []byte) ([]Comparison, error) {
+// CompareWith is Compare for an old object whose results are known already, got
+// with the same options. It loads only what the old object could load.
+func (l *Loader) CompareWith(ctx context.Context, before []ProgramResult, new []byte, opts Options) ([]Comparison, error) {
 	names := []string{}
 	for _, old := range before {
 		if old.State == Accepted {
 			names = append(names, old.Name)
 		}
 	}
-	after, err := l.Load(ctx, new, Options{Programs: names})
+	opts.Programs = names
+	after, err := l.Load(ctx, new, opts)
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		return nil, fmt.Errorf("load the new object: %w", errors.Join(ctxErr, err))
 	}

@@ -60,6 +60,10 @@ type Options struct {
 	LogLines int
 	// Programs are the only ones to load, by name; nil stands for all.
 	Programs []string
+	// Thaw leaves constants (.rodata) writable, so that the verifier takes none
+	// of them as known and walks the code for all of their values: whoever loads
+	// the object may set them to others.
+	Thaw bool
 }
 
 const defaultLogLines = 20
@@ -88,6 +92,9 @@ func (l *Loader) Load(ctx context.Context, obj []byte, opts Options) (results []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	if opts.Thaw {
+		s.thaw()
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.spec.Programs)) {
 		if opts.Programs != nil && !slices.Contains(opts.Programs, name) {
 			continue

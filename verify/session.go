@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 )
 
 // hashEntries bounds the size of hash maps while programs are checked: the
@@ -51,6 +53,15 @@ func open(obj []byte, types *btf.Cache) (*session, error) {
 		}
 	}
 	return s, nil
+}
+
+// thaw makes constant data variable to the verifier.
+func (s *session) thaw() {
+	for name, m := range s.spec.Maps {
+		if strings.HasPrefix(name, ".rodata") {
+			m.Flags &^= unix.BPF_F_RDONLY_PROG
+		}
+	}
 }
 
 func isHash(t ebpf.MapType) bool {

@@ -86,17 +86,15 @@ func (f *File) linkCallees() {
 				if r == nil {
 					r = rec.imm
 				}
-				if to := f.targetPiece(r); to != nil && !f.weak(r) {
+				// A global function may be replaced (BPF_PROG_TYPE_EXT, or a
+				// stronger definition), and the verifier holds its callers to its
+				// prototype: its code says nothing about a call.
+				if to := f.targetPiece(r); to != nil && to.local {
 					s.Func = to.fn
 				}
 			}
 		}
 	}
-}
-
-// weak tells whether another object may replace what r leads to.
-func (f *File) weak(r *ref) bool {
-	return r.form != formPCRel && isWeak(&f.elf.symbols[r.reloc.sym])
 }
 
 // builder makes a function of a piece.

@@ -8,18 +8,25 @@ import (
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/windows"
 )
 
 // Simplify is the function with fewer jumps. The input is not changed. Inverse
-// conditions that need a higher ISA level than level are not used.
-func Simplify(fn *bpf.Function, level bpf.Level) *bpf.Function {
-	e := &editor{fn: fn.Clone(), level: level}
+// conditions that need a higher ISA level than the target's are not used. Equal
+// tails are merged only where the kernel will confirm the result: the verifier
+// wants an instruction that accesses memory to have pointers of one kind.
+func Simplify(fn *bpf.Function, t windows.Target) *bpf.Function {
+	e := &editor{fn: fn.Clone(), level: t.Level}
+	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks}
+	if t.Confirmed {
+		steps = append(steps, e.mergeTails)
+	}
 	// Each step only ever takes instructions out or leaves their number alone
 	// while it brings blocks into place, so that this ends; the bound is for
 	// inputs with very long chains.
 	for range len(fn.Blocks) + 1 {
 		changed := false
-		for _, step := range []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.mergeTails, e.moveBlocks} {
+		for _, step := range steps {
 			changed = step() || changed
 		}
 		if !changed {

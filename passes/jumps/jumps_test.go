@@ -9,6 +9,7 @@ import (
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes/jumps"
+	"github.com/k2cc/k2cc/windows"
 )
 
 func parse(t *testing.T, src string) *bpf.Function {
@@ -51,7 +52,7 @@ func TestSimplify(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fn := parse(t, tt.src)
-			out := jumps.Simplify(fn, tt.level)
+			out := jumps.Simplify(fn, windows.Target{Level: tt.level, Confirmed: true})
 			if out.Slots() != tt.slots || !strings.Contains(format(out), tt.contains) {
 				t.Errorf("got %d slots: %s", out.Slots(), format(out))
 			}
@@ -114,7 +115,7 @@ func TestSimplifyRandom(t *testing.T) {
 	smaller := 0
 	for range 300 {
 		fn := random(rng)
-		out := jumps.Simplify(fn, bpf.V1+bpf.Level(rng.IntN(4)))
+		out := jumps.Simplify(fn, windows.Target{Level: bpf.V1 + bpf.Level(rng.IntN(4)), Confirmed: true})
 		if err := checker.SameShape(context.Background(), fn, out); err != nil {
 			t.Fatalf("%v\n%s\nbecame\n%s", err, format(fn), format(out))
 		}

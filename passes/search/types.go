@@ -265,8 +265,14 @@ func (r *rules) access(t *types, s *state, in *bpf.Instruction) bool {
 			r.edges.add(at+size, 1)
 		}
 		for i := at; i < at+size; i++ {
-			r.changed = r.changed || r.region[i] != kind
-			r.region[i] = kind
+			// What is reached through pointers of two kinds stays of unknown
+			// kind, or learning would never end.
+			next := kind
+			if r.region[i] != flow.KindNone && r.region[i] != kind {
+				next = flow.KindAny
+			}
+			r.changed = r.changed || r.region[i] != next
+			r.region[i] = next
 		}
 	}
 	return r.move(t, in, kind, at)
