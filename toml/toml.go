@@ -116,7 +116,7 @@ func Default() *Config {
 		Goal:   GoalBalanced,
 		Kernel: KernelOn,
 		Budget: Budget{Window: 2 * time.Second, Object: 30 * time.Second},
-		Window: Window{Size: 32},
+		Window: Window{Size: 48},
 		Memory: Memory{Shared: []Region{RegionMap, RegionOther}},
 	}
 }
