@@ -17,12 +17,13 @@ import (
 // FileName is what Find looks for.
 const FileName = "k2.toml"
 
-// Goal says which cost a rewrite has to lower.
+// Goal says what a rewrite may cost. All goals take out slots; GoalSize alone
+// allows atomics that the input does not have.
 type Goal string
 
-// The goals, see docs for how each is measured.
+// The goals.
 const (
-	GoalBalanced Goal = "balanced" // slots, as long as latency and verifier work don't suffer
+	GoalBalanced Goal = "balanced" // the default
 	GoalSize     Goal = "size"     // 8-byte slots
 	GoalLatency  Goal = "latency"  // time per run of the JITed program
 	GoalVerifier Goal = "verifier" // instructions that the kernel's verifier walks
