@@ -36,7 +36,7 @@ type testCase struct {
 
 // usualFacts hold in every case unless the case says otherwise.
 const usualFacts = `r0 = scalar; r1 = scalar; r2 = scalar; r3 = scalar; r4 = scalar; r5 = scalar;
-	r6 = context(b2); r7 = packet(b100); r8 = map_value(b101); r9 = map_value(b102)`
+	r6 = context(b2); r7 = packet(b100); r8 = map_value(b101a8); r9 = map_value(b102a8)`
 
 const usualNeeds = "r0 r1 [r10-64:64]"
 

@@ -42,6 +42,9 @@ type node struct {
 
 	// assume holds for every value of a variable that the facts allow.
 	assume []*node
+	// align is a power of two of which a variable is known to be a multiple, or
+	// zero.
+	align uint8
 	// narrow says that a variable stands for a load of four bytes, or for the
 	// upper half of what it yields, which is zero unless that is a pointer.
 	narrow bool

@@ -14,7 +14,8 @@ import (
 // Others may read and write common memory at any time. The accesses of the old
 // code to it are cut into as many groups as the new code makes accesses, in
 // order, and each new access stands for one group: it does what the group would
-// have done, had nobody come between. Between the groups memory changes as it
+// have done, had nobody come between; where it stands for several, it has to be
+// one access to the hardware as well (see grouper.whole). Between the groups memory changes as it
 // pleases, the same for both codes, and at the end of each group both have
 // written the same. So whatever others do while the new code runs, the old code
 // could have done the same.
@@ -34,7 +35,7 @@ func (p *plan) plain() bool {
 // commonKinds is the kinds of memory that others may access.
 func commonKinds(w *windows.Window) (out kinds) {
 	for k := range out {
-		out[k] = w.Shared[flow.Kind(k)] || !flow.Kind(k).IsPointer()
+		out[k] = sharedKind(w.Shared, flow.Kind(k))
 	}
 	out[flow.KindContext] = false
 	return out
@@ -52,7 +53,7 @@ func makePlan(w *windows.Window, old, new *machine) (*plan, error) {
 	}
 	p.old = g.cut()
 	if p.old == nil {
-		return nil, unsafef("%v: access to shared memory that the old code does not make, or not in this order", g.culprit())
+		return nil, g.refusal()
 	}
 	for i := range b {
 		p.new = append(p.new, i)
@@ -129,6 +130,7 @@ type grouper struct {
 	old, new []event
 	dead     map[[2]int]bool // new accesses from the first number on that old ones from the second on do not cover
 	furthest int             // the last new access that was looked at
+	torn     bool            // new accesses may be misaligned
 }
 
 // check refuses to leave out or to change atomics, which no grouping allows.
@@ -153,6 +155,15 @@ func sameAtomic(a, b event) bool {
 	return a.atomic && b.atomic && a.addr.same(b.addr) && a.in.Op == b.in.Op && a.in.Imm == b.in.Imm
 }
 
+// refusal says why there is no way to group the accesses.
+func (g *grouper) refusal() error {
+	in := g.culprit()
+	if g.torn = true; g.cut() != nil {
+		return unsafef("%v: stands for several accesses to shared memory and is not known to be aligned", in)
+	}
+	return unsafef("%v: access to shared memory that the old code does not make, or not in this order", g.culprit())
+}
+
 func (g *grouper) culprit() bpf.Instruction {
 	if g.furthest < len(g.new) {
 		return g.new[g.furthest].in
@@ -162,7 +173,7 @@ func (g *grouper) culprit() bpf.Instruction {
 
 // cut is the group of each old access, or nil if there is no way to group them.
 func (g *grouper) cut() []int {
-	g.dead = map[[2]int]bool{}
+	g.dead, g.furthest = map[[2]int]bool{}, 0
 	out := make([]int, 0, len(g.old))
 	if len(g.new) == 0 {
 		return append(out, make([]int, len(g.old))...)
@@ -229,7 +240,7 @@ func (g *grouper) covers(k, at, end int) bool {
 			return false
 		}
 	}
-	return true
+	return g.torn || g.whole(ev, g.old[at:end])
 }
 
 // end picks where the k-th group ends, of the ways that are feasible: for a

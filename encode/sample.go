@@ -47,7 +47,11 @@ func (s *sampler) variable(n *node) uint64 {
 		return mix(s.seed, s.v.of(mem.g.term(b.addr)), uint64(b.epoch))
 	}
 	if in, ok := s.ob.entry.byRoot[n]; ok {
-		return s.input(in)
+		x := s.input(in)
+		if n.align > 1 {
+			x &^= uint64(n.align) - 1
+		}
+		return x
 	}
 	if k, ok := s.bases[n]; ok {
 		return s.pointer(k)

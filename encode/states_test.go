@@ -126,6 +126,9 @@ func (s *states) value(v flow.Value) uint64 {
 	default:
 		x = s.number()
 	}
+	if v.Align != 0 {
+		x -= (x - uint64(v.Offset)) % uint64(v.Align)
+	}
 	if v.Base != 0 {
 		s.bases[v.Base] = x - uint64(v.Offset)
 	}

@@ -212,6 +212,7 @@ func (m *machine) result(h *semantics.Helper) Value {
 	case semantics.ReturnMapValue, semantics.ReturnMapValueOrNull:
 		v = Unknown(m.lookupKind(h))
 		v.MaybeNull = v.Kind != KindAny && h.Returns == semantics.ReturnMapValueOrNull
+		v.Align = m.lookupAlign(h)
 	case semantics.ReturnPointer:
 		v = Unknown(KindOther)
 	case semantics.ReturnMemoryOrNull, semantics.ReturnPointerOrNull:
@@ -244,4 +245,27 @@ func (m *machine) lookupKind(h *semantics.Helper) Kind {
 		return KindOther
 	}
 	return KindMapValue
+}
+
+// Types of maps that place each value at a multiple of eight bytes, also where
+// every CPU has its own (struct bpf_array and array_map_alloc in
+// kernel/bpf/arraymap.c, struct htab_elem and htab_elem_value in
+// kernel/bpf/hashtab.c). In others, values may follow keys of any size.
+var aligned = []uint32{
+	1,  // BPF_MAP_TYPE_HASH
+	2,  // BPF_MAP_TYPE_ARRAY
+	5,  // BPF_MAP_TYPE_PERCPU_HASH
+	6,  // BPF_MAP_TYPE_PERCPU_ARRAY
+	9,  // BPF_MAP_TYPE_LRU_HASH
+	10, // BPF_MAP_TYPE_LRU_PERCPU_HASH
+}
+
+// lookupAlign is the Align of what a helper finds in the map among its
+// arguments.
+func (m *machine) lookupAlign(h *semantics.Helper) uint8 {
+	mp := m.facts.mapArgument(&m.s.State, h, bpf.R5+1)
+	if mp == nil || !slices.Contains(aligned, mp.Type) {
+		return 0
+	}
+	return 8
 }

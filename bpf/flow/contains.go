@@ -51,5 +51,8 @@ func (v Value) contains(x uint64, bases map[Base]uint64) error {
 		return fmt.Errorf("%#x is %v, whose base stands for %#x elsewhere", x, v, other)
 	}
 	bases[v.Base] = stands
+	if v.Align != 0 && stands%uint64(v.Align) != 0 {
+		return fmt.Errorf("%#x is %v, whose base is misaligned", x, v)
+	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (d *domain) scalar(n number) number {
 // wrapping at the width, with a's Base.
 func keep(result, a number, delta int64) number {
 	if a.Base != 0 && !result.IsConst() {
-		result.Base, result.Offset = a.Base, a.Offset+delta
+		result.Base, result.Offset, result.Align = a.Base, a.Offset+delta, a.Align
 	}
 	return result
 }
@@ -53,7 +53,7 @@ func (d *domain) Add(a, b number) number {
 func asKind(n number) number {
 	if n.Kind.IsPointer() {
 		v := Unknown(n.Kind)
-		v.MaybeNull, v.Base, v.Offset = n.MaybeNull, n.Base, n.Offset
+		v.MaybeNull, v.Base, v.Offset, v.Align = n.MaybeNull, n.Base, n.Offset, n.Align
 		n.Value = v
 	}
 	return n

@@ -52,7 +52,11 @@ func randomNumber(rng *rand.Rand, width int, bases []uint64) number {
 		n = n.synced()
 	}
 	if len(bases) > 0 && rng.IntN(3) == 0 && !n.IsConst() {
-		n.Base, n.Offset = Base(10+rng.IntN(len(bases))), int64(rng.IntN(5))
+		i := rng.IntN(len(bases))
+		n.Base, n.Offset = Base(10+i), int64(rng.IntN(5))
+		if bases[i]%4 == 0 {
+			n.Align = 4
+		}
 	}
 	return n
 }
@@ -112,6 +116,9 @@ func testOperator(t *testing.T, rng *rand.Rand, op operator, width int) bool {
 	}
 	if got.Base != 0 && bases[got.Base-10]+uint64(got.Offset) != want {
 		t.Fatalf("%s/%d: %v, %v give %v, but %#x, %#x give %#x with bases %#x", op.name, width, a.Value, b.Value, got.Value, x, y, want, bases)
+	}
+	if got.Align != 0 && (got.Base == 0 || bases[got.Base-10]%uint64(got.Align) != 0) {
+		t.Fatalf("%s/%d: %v, %v give %v, of Align %d, with bases %#x", op.name, width, a.Value, b.Value, got.Value, got.Align, bases)
 	}
 	return true
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/k2cc/k2cc/bpf"
 )
 
-// testSymbols are the symbols that tests name: two maps, a map of maps, data, a
-// field's offset, a kernel symbol, functions that read one argument and none.
+// testSymbols are the symbols that tests name: a hash and an array per CPU, a trie,
+// a map of maps, data, a field's offset, a kernel symbol, functions that read one
+// argument and none.
 func testSymbols() []bpf.Symbol {
 	none, one := parse("r0 = 0\nexit"), parse("r0 = *(u32 *)(r1 + 0)\nr2 = 0\nexit")
 	return []bpf.Symbol{
@@ -24,6 +25,8 @@ func testSymbols() []bpf.Symbol {
 		5: {Kind: bpf.SymbolExtern, Name: "kfunc"},
 		6: {Kind: bpf.SymbolFunc, Name: "none", Func: none},
 		7: {Kind: bpf.SymbolFunc, Name: "one", Func: one},
+		8: {Kind: bpf.SymbolMap, Name: "trie", Map: &bpf.Map{Type: 11, KeySize: 5, ValueSize: 16}},
+		9: {Kind: bpf.SymbolMap, Name: "percpu", Map: &bpf.Map{Type: 6, KeySize: 4, ValueSize: 12}},
 	}[1:]
 }
 
@@ -77,7 +80,7 @@ func claims(t *testing.T, code string) (*bpf.Function, map[[2]int][]string) {
 }
 
 func TestFacts(t *testing.T) {
-	for _, test := range slices.Concat(valueTests, flowTests) {
+	for _, test := range slices.Concat(valueTests, flowTests, alignTests) {
 		t.Run(test.name, func(t *testing.T) {
 			fn, at := claims(t, test.code)
 			fn.Context = contexts[test.context]
@@ -104,7 +107,8 @@ func TestFacts(t *testing.T) {
 }
 
 // claimed is empty where s has what a claim says: "r1 = " and a value without
-// base, "r2 is r1+14" for two places so far apart, "r2 is not r1", or "escaped".
+// base, "r2 is r1+14" for two places so far apart, "r2 is not r1", "r2 by 8" for
+// an address known to be a multiple of 8 and of no more, or "escaped".
 func claimed(s State, claim string) string {
 	if claim == "escaped" || claim == "not escaped" {
 		if s.Escaped == (claim == "escaped") {
@@ -114,6 +118,13 @@ func claimed(s State, claim string) string {
 	}
 	if text, ok := strings.CutPrefix(claim, "written "); ok || claim == "written" {
 		if got := s.Written.String(); got != strings.TrimSpace(text) && claim != "written"+got {
+			return got
+		}
+		return ""
+	}
+	if name, want, ok := strings.Cut(claim, " by "); ok {
+		v := place(s, name)
+		if got := fmt.Sprint(max(1, alignAt(v, v.Offset))); got != want || v.Base == 0 {
 			return got
 		}
 		return ""
@@ -131,7 +142,7 @@ func claimed(s State, claim string) string {
 	v := place(s, name)
 	got := v.String()
 	if !strings.HasPrefix(got, "fp") {
-		v.Base, v.Offset = 0, 0
+		v.Base, v.Offset, v.Align = 0, 0, 0
 		got = v.String()
 	}
 	if got == want {

@@ -134,7 +134,7 @@ func (j *joiner) value(place int, a, b Value) Value {
 	}
 	n := number{a, 64}
 	n.join(number{b, 64})
-	n.Kind, n.MaybeNull, n.Base, n.Offset = kind, null, 0, 0
+	n.Kind, n.MaybeNull, n.Base, n.Offset, n.Align = kind, null, 0, 0, 0
 	n = asKind(n)
 	grew := !sameNumbers(n.Value, a)
 	switch {
@@ -149,9 +149,9 @@ func (j *joiner) value(place int, a, b Value) Value {
 	if n.IsConst() {
 		return n.Value
 	}
-	n.Base, n.Offset = j.name(place, a, b)
+	n.Base, n.Offset, n.Align = j.name(place, a, b)
 	if j.effort == alone && n.Value != a {
-		n.Base, n.Offset = j.phi(j.block, place), 0
+		n.Base, n.Offset, n.Align = j.phi(j.block, place), 0, 0
 	}
 	return n.Value
 }
@@ -181,15 +181,15 @@ func isNull(v Value) bool { return v.IsConst() && v.Bits == 0 }
 // nullable tells whether values of the kind may be marked MaybeNull.
 func nullable(k Kind) bool { return k == KindMapValue || k == KindOther }
 
-// name finds the Base and Offset of a place.
-func (j *joiner) name(place int, a, b Value) (Base, int64) {
+// name finds the Base, Offset and Align of a place.
+func (j *joiner) name(place int, a, b Value) (Base, int64, uint8) {
 	x, xoff := identity(a)
 	y, yoff := identity(b)
 	switch {
 	case x == 0 || y == 0:
-		return j.phi(j.block, place), 0
+		return j.phi(j.block, place), 0, 0
 	case x == y && xoff == yoff && x != constBase && !j.owns(j.block, x):
-		return x, xoff
+		return x, xoff, min(a.Align, b.Align)
 	}
 	p := pair{x, y, xoff - yoff}
 	g, ok := j.groups[p]
@@ -197,7 +197,29 @@ func (j *joiner) name(place int, a, b Value) (Base, int64) {
 		g = group{j.phi(j.block, place), xoff}
 		j.groups[p] = g
 	}
-	return g.base, xoff - g.offset
+	// The new Base stands for what is g.offset from a's, and from b's for what
+	// is as far from it there.
+	align := min(alignAt(a, g.offset), alignAt(b, yoff-(xoff-g.offset)))
+	return g.base, xoff - g.offset, align
+}
+
+// maxAlign is the most that an Align tells.
+const maxAlign = 8
+
+// alignAt is the Align of what is off from v's Base, or the number off where v
+// is a constant.
+func alignAt(v Value, off int64) uint8 {
+	align := v.Align
+	if v.IsConst() {
+		align = maxAlign
+	}
+	for align > 0 && off%int64(align) != 0 {
+		align /= 2
+	}
+	if align < 2 {
+		return 0
+	}
+	return align
 }
 
 func identity(v Value) (Base, int64) {

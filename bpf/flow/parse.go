@@ -206,16 +206,24 @@ func (p *parser) value() (Value, bool) {
 	return n.Value, ok
 }
 
-// identity reads (b7)+4, if there.
+// identity reads (b7)+4 or (b7a8)+4, if there.
 func (p *parser) identity(n *number) bool {
 	if !p.skip("(") {
 		return true
 	}
-	b, err := strconv.ParseInt(strings.TrimPrefix(p.word(), "b"), 10, 32)
+	name, align, found := strings.Cut(strings.TrimPrefix(p.word(), "b"), "a")
+	b, err := strconv.ParseInt(name, 10, 32)
 	if err != nil || b <= 0 || !p.skip(")") {
 		return false
 	}
 	n.Base = Base(b)
+	if found {
+		i := slices.Index([]string{"2", "4", "8"}, align)
+		if i < 0 {
+			return false
+		}
+		n.Align = 2 << i
+	}
 	if strings.HasPrefix(p.left, "+") || strings.HasPrefix(p.left, "-") {
 		var ok bool
 		n.Offset, ok = p.signed()

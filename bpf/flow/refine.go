@@ -127,7 +127,8 @@ func (m *machine) narrow(r bpf.Register, before, after number) bool {
 	} else {
 		n.Value = after.Value
 	}
-	n.Kind, n.MaybeNull, n.Base, n.Offset = before.Kind, before.MaybeNull, before.Base, before.Offset
+	n.Kind, n.MaybeNull = before.Kind, before.MaybeNull
+	n.Base, n.Offset, n.Align = before.Base, before.Offset, before.Align
 	if n.Value == before.Value || n.Kind.IsPointer() || n.Kind == KindNone {
 		return true
 	}
@@ -152,7 +153,7 @@ func (m *machine) narrow(r bpf.Register, before, after number) bool {
 // tidy gives the form that constants have.
 func tidy(v Value) Value {
 	if v.IsConst() {
-		v.Base, v.Offset = 0, 0
+		v.Base, v.Offset, v.Align = 0, 0, 0
 		if v.Bits == 0 {
 			v.Kind = KindScalar
 		}

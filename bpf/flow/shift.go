@@ -132,7 +132,7 @@ func (d *domain) Ite(cond, a, b number) number {
 	sameBase := a.Base != 0 && a.Base == b.Base && a.Offset == b.Offset
 	a.join(b)
 	if !sameBase {
-		a.Base, a.Offset = 0, 0
+		a.Base, a.Offset, a.Align = 0, 0, 0
 	}
 	return a
 }

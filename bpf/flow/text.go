@@ -22,7 +22,7 @@ func (k Kind) String() string {
 
 // String is the value as ParseState reads it: a constant as its number, an
 // address in the own frame as fp-8, others as their kind with ? where it may be
-// null, (b7)+4 for Base and Offset, [0,255] for the unsigned range, s[-1,1] for
+// null, (b7)+4 for Base and Offset, (b7a8)+4 for them and Align, [0,255] for the unsigned range, s[-1,1] for
 // the signed one and {0x1/0xff00} for known and unknown bits, as far as one does
 // not follow from the others.
 func (v Value) String() string {
@@ -38,7 +38,11 @@ func (v Value) String() string {
 		s.WriteByte('?')
 	}
 	if v.Base != 0 {
-		fmt.Fprintf(&s, "(b%d)%s", v.Base, signedOffset(v.Offset))
+		align := ""
+		if v.Align != 0 {
+			align = fmt.Sprintf("a%d", v.Align)
+		}
+		fmt.Fprintf(&s, "(b%d%s)%s", v.Base, align, signedOffset(v.Offset))
 	}
 	s.WriteString(v.numbers())
 	return s.String()
@@ -64,7 +68,7 @@ func (v Value) numbers() string {
 	b := fmt.Sprintf("{%#x/%#x}", v.Bits, v.Mask)
 	for _, text := range []string{"", u, s, b, u + s, u + b, s + b} {
 		n := number{Unknown(v.Kind), 64}
-		n.MaybeNull, n.Base, n.Offset = v.MaybeNull, v.Base, v.Offset
+		n.MaybeNull, n.Base, n.Offset, n.Align = v.MaybeNull, v.Base, v.Offset, v.Align
 		p := parser{left: text}
 		if p.numbers(&n) && n.Value == v {
 			return text

@@ -16,6 +16,7 @@ func TestStateText(t *testing.T) {
 		"r1 = -9223372036854775808",
 		"r1 = packet(b7)+14",
 		"r1 = map_value?(b7)-4",
+		"r1 = map_value?(b7a8)-4; r2 = any(b8a2); r3 = scalar(b9a4)+1[1,9]; [r10-8:8] = other(b7a8)",
 		"r1 = any; r2 = scalar[0,255]; r3 = scalar s[-1,1]; r4 = scalar{0x1/0xff0}",
 		"r1 = scalar(b9)+2[10,300]{0x0/0x1fe}",
 		"r6 = fp-32; r7 = fp; r8 = stack(b44)",
@@ -35,6 +36,7 @@ func TestStateTextErrors(t *testing.T) {
 	for _, text := range []string{
 		"r11 = 5", "r1", "r1 = 5 5", "r1 = frob", "r1 = scalar[5,4]", "r1 = scalar[0,1", "r1 = scalar{0x1/0x1}",
 		"[r10-8:3] = 1", "[r10-600:8] = 1", "[r10-4:8] = 1", "[r10-4:1] = 256", "written r1", "r1 = packet(b0)", "escaped!",
+		"r1 = packet(b7a1)", "r1 = packet(b7a3)", "r1 = packet(b7a16)", "r1 = packet(b7a)", "r1 = packet(a8)",
 	} {
 		if s, err := ParseState(text); err == nil {
 			t.Errorf("%s: read as %v", text, s)
@@ -70,6 +72,9 @@ func TestValueText(t *testing.T) {
 		n.Kind = Kind(1 + rng.IntN(int(KindOther)))
 		n = asKind(n)
 		n.MaybeNull = nullable(n.Kind) && rng.IntN(2) == 0
+		if n.Base != 0 && rng.IntN(2) == 0 {
+			n.Align = 2 << rng.IntN(3)
+		}
 		s, err := ParseState("r1 = " + n.String())
 		if err != nil {
 			t.Fatal(err)
@@ -93,6 +98,8 @@ func TestContains(t *testing.T) {
 		"r1 = packet(b7); r2 = packet(b7)+5":     "r2: ",
 		"r0 = map_value?(b7)":                    "",
 		"r0 = map_value(b7)":                     "r0: null",
+		"r1 = packet(b7a4)+1; r2 = any(b8a8)+1":  "",
+		"r2 = packet(b7a8)":                      "r2: 0x9",
 		"r1 = fp":                                "r1: ",
 		"[r10-4:2] = 772":                        "",
 		"[r10-4:2] = 1027":                       "[r10-4:2]: 0x304",

@@ -35,6 +35,9 @@ type Value struct {
 	MaybeNull bool
 	Base      Base
 	Offset    int64 // value = what Base stands for + Offset, modulo 2^64
+	// Align is a power of two of which what Base stands for is known to be a
+	// multiple; zero where nothing is known.
+	Align uint8
 
 	Bits uint64 // known bits: value &^ Mask == Bits
 	Mask uint64 // unknown bits (kernel/bpf/tnum.c's mask)

@@ -15,7 +15,7 @@ import (
 // entryFacts are what holds before the tests' windows: r1 is a context, r6 and
 // r7 packets that may overlap, r8 a map value, others numbers.
 const entryFacts = "r0 = scalar; r1 = context(b1001); r2 = scalar; r3 = scalar; r4 = scalar; r5 = scalar; " +
-	"r6 = packet(b1006); r7 = packet(b1007); r8 = map_value(b1008); r9 = scalar"
+	"r6 = packet(b1006); r7 = packet(b1007); r8 = map_value(b1008a8); r9 = scalar"
 
 // program is one case: code, what holds before it and is needed after it, and
 // what it should come to.

@@ -28,10 +28,14 @@ func below(mask uint64) flow.Value {
 	return v
 }
 
-// pointer is a pointer of a kind; the Base is its own.
+// pointer is a pointer of a kind; the Base is its own. That of a map value is
+// aligned.
 func pointer(kind flow.Kind, base flow.Base, off int64) flow.Value {
 	v := unknown()
 	v.Kind, v.Base, v.Offset = kind, base, off
+	if kind == flow.KindMapValue {
+		v.Align = 8
+	}
 	return v
 }
 
