@@ -23,6 +23,10 @@ type Function struct {
 	Name    string
 	Section string
 	Context Context
+	// Global says that the function is no static one: it may be replaced when
+	// it is loaded (BPF_PROG_TYPE_EXT), and the verifier holds its callers to
+	// its prototype, so that its code does not say what a call needs.
+	Global  bool
 	Blocks  []*Block // in layout order: a block falls through to the next
 	Symbols []Symbol // Ref r names Symbols[r-1]
 }
@@ -55,7 +59,7 @@ type Symbol struct {
 	Name  string
 	Index int // the record that the object's writer emits for it
 	Map   *Map
-	Func  *Function // for SymbolFunc the callee, if its code alone says what a call does: a static one
+	Func  *Function // the callee, for SymbolFunc where it was understood
 }
 
 // Map is what an object says of a map. Sizes are in bytes; zero is unknown.

@@ -68,7 +68,7 @@ func dereferences(k semantics.ArgKind) bool {
 
 // arguments is the set of R1 to R5 that a call may read.
 func (f *Facts) arguments(in bpf.Instruction) bpf.Registers {
-	if sym := f.fn.Symbol(in.Ref); sym != nil && sym.Func != nil && in.Src == bpf.CallLocal {
+	if sym := f.fn.Symbol(in.Ref); sym != nil && sym.Func != nil && !sym.Func.Global && in.Src == bpf.CallLocal {
 		return f.callees.arguments(sym.Func)
 	}
 	return ownArguments(in)

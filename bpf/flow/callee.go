@@ -57,7 +57,7 @@ func (c *callees) before(fn *bpf.Function, code []bpf.Instruction, live bpf.Regi
 		reads := in.Reads()
 		if in.IsCall() {
 			reads &^= allArguments
-			if sym := fn.Symbol(in.Ref); sym != nil && sym.Func != nil && in.Src == bpf.CallLocal {
+			if sym := fn.Symbol(in.Ref); sym != nil && sym.Func != nil && !sym.Func.Global && in.Src == bpf.CallLocal {
 				reads |= c.find(sym.Func)
 			} else {
 				reads |= ownArguments(in)

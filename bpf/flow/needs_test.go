@@ -370,3 +370,39 @@ var needTests = []struct {
 		r0 = *(u16 *)skb[r3 + 2]
 		exit`},
 }
+
+// A global function may be replaced by one that reads more.
+func TestArgumentsOfGlobalFunctions(t *testing.T) {
+	blocks := func(src string) []*bpf.Block {
+		b, err := bpf.Parse(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	callee := &bpf.Function{Name: "callee", Blocks: blocks("r0 = r1\nexit")}
+	fn := &bpf.Function{
+		Name:    "f",
+		Blocks:  blocks("r1 = 1\nr2 = 2\ncall @1\nexit"),
+		Symbols: []bpf.Symbol{{Kind: bpf.SymbolFunc, Name: "callee", Func: callee}},
+	}
+	for i := range fn.Blocks[0].Code {
+		if in := &fn.Blocks[0].Code[i]; in.IsCall() {
+			in.Src = bpf.CallLocal
+		}
+	}
+	for _, global := range []bool{false, true} {
+		callee.Global = global
+		facts, err := Analyze(context.Background(), fn, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		needs, err := Liveness(fn, facts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if live := needs.After(0, 1).Regs[bpf.R2] != 0; live != global {
+			t.Errorf("global %v: the second argument is needed: %v", global, live)
+		}
+	}
+}

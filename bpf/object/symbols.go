@@ -86,15 +86,17 @@ func (f *File) linkCallees() {
 				if r == nil {
 					r = rec.imm
 				}
-				// A global function may be replaced (BPF_PROG_TYPE_EXT, or a
-				// stronger definition), and the verifier holds its callers to its
-				// prototype: its code says nothing about a call.
-				if to := f.targetPiece(r); to != nil && to.local {
+				if to := f.targetPiece(r); to != nil && !f.weak(r) {
 					s.Func = to.fn
 				}
 			}
 		}
 	}
+}
+
+// weak tells whether another object may replace what r leads to.
+func (f *File) weak(r *ref) bool {
+	return r.form != formPCRel && isWeak(&f.elf.symbols[r.reloc.sym])
 }
 
 // builder makes a function of a piece.
@@ -109,7 +111,7 @@ type builder struct {
 
 func (b *builder) build() error {
 	p := b.p
-	b.fn = &bpf.Function{Name: p.name, Section: p.section.name}
+	b.fn = &bpf.Function{Name: p.name, Section: p.section.name, Global: !p.local}
 	p.at = make([]use, len(p.raw))
 	code := make([]bpf.Raw, len(p.raw))
 	copy(code, p.raw)

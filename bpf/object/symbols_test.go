@@ -62,7 +62,7 @@ func TestSymbols(t *testing.T) {
 		source, function string
 		want             []string
 	}{
-		{"subprogs.c", "first", []string{"func mix", "func other = other", "func step = step", "map counts 2/4/8"}},
+		{"subprogs.c", "first", []string{"func mix = mix", "func other = other", "func step = step", "map counts 2/4/8"}},
 		{"subprogs.c", "second", []string{"func weigh = weigh", "map flows 1/8/16"}},
 		{"subprogs.c", "mix", []string{"data .bss+0", "func weigh = weigh"}},
 		{"subprogs.c", "weigh", []string{"data .bss+32", "data .data+0", "data .rodata+0"}},

@@ -10,10 +10,11 @@ const maxPeel = 6
 
 // branch finds the cheapest jump on the condition of the window's conditional
 // jump: on another register, or on what the compared one was before the last
-// operations on it, which then need not be done.
+// operations on it, which then need not be done. Where no kernel will be asked
+// the comparison keeps its form, from which the verifier learns bounds.
 func branch(v *view) code {
 	last := len(v.code) - 1
-	if last < 0 || !v.code[last].IsCondJump() || v.code[last].hole != 0 || v.cond.known() || v.k.skip(v.code[last]) {
+	if last < 0 || !v.k.w.Confirmed || !v.code[last].IsCondJump() || v.code[last].hole != 0 || v.cond.known() || v.k.skip(v.code[last]) {
 		return nil
 	}
 	old := v.code[last]

@@ -55,6 +55,8 @@ func (p program) window(t testing.TB) *windows.Window {
 	}
 	w.Level, w.BigEndian, w.Atomics = max(p.level, bpf.V1), p.big, p.atomics
 	w.Shared = map[flow.Kind]bool{flow.KindMapValue: true, flow.KindOther: true}
+	// Comparisons may change their form only where the kernel is asked.
+	w.Confirmed = len(w.Code) > 0 && w.Code[len(w.Code)-1].IsCondJump()
 	return w
 }
 
