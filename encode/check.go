@@ -14,8 +14,8 @@ import (
 // Options bound the checker's work.
 type Options struct {
 	// Resources bounds one query, in Z3's resource units; zero is the default
-	// of 4 million, a second or two. The bound does not depend on how fast the
-	// machine is.
+	// of 1 million, some tenths of a second. The bound does not depend on how
+	// fast the machine is.
 	Resources uint
 }
 
@@ -29,7 +29,7 @@ type Checker struct {
 // New makes a checker. It asks nothing of Z3 before the first proof is due.
 func New(opts Options) *Checker {
 	if opts.Resources == 0 {
-		opts.Resources = 4_000_000
+		opts.Resources = 1_000_000
 	}
 	return &Checker{resources: opts.Resources}
 }

@@ -307,6 +307,9 @@ func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.W
 		p.Propose(ctx, &now, func(code []bpf.Instruction) encode.Verdict {
 			// Against the window's first code, not what another proposer made
 			// of it: the proof is for what stands in the function.
+			if s.Undecided >= maxUndecided {
+				return encode.Verdict{Outcome: encode.Undecided, Reason: "the window is too hard for the solver"}
+			}
 			v := check(ctx, checker, w, code)
 			s.count(v)
 			if v.Outcome == encode.Proven && CostOf(code).Compare(CostOf(best)) < 0 {
@@ -321,10 +324,15 @@ func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.W
 	return out
 }
 
+// maxUndecided bounds how many answers the solver may fail to give about one
+// proposer's candidates for a window: where it fails once it will fail again.
+const maxUndecided = 3
+
 // check proves code for w, by the stretch that it changes if that is enough.
 func check(ctx context.Context, c *encode.Checker, w *windows.Window, code []bpf.Instruction) encode.Verdict {
 	if sub, rest, ok := w.Trim(code); ok {
-		if v := c.Check(ctx, sub, rest); v.Outcome == encode.Proven {
+		// What is too hard for a stretch is too hard for the whole.
+		if v := c.Check(ctx, sub, rest); v.Outcome == encode.Proven || v.Outcome == encode.Undecided {
 			return v
 		}
 	}

@@ -163,3 +163,29 @@ func TestTrim(t *testing.T) {
 		})
 	}
 }
+
+func TestSame(t *testing.T) {
+	state := func(text string) flow.State {
+		s, err := flow.ParseState(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	w := &windows.Window{Code: code(t, "r0 = r1"), Facts: state("r1 = packet(b7)+14; r2 = packet(b7); r3 = packet(b9)")}
+	for _, tt := range []struct {
+		facts string
+		same  bool
+	}{
+		{"r1 = packet(b17)+14; r2 = packet(b17); r3 = packet(b5)", true},
+		{"r1 = packet(b7)+14; r2 = packet(b9); r3 = packet(b7)", false},
+		{"r1 = packet(b7)+14; r2 = packet(b7); r3 = packet(b7)", false},
+		{"r1 = packet(b7)+15; r2 = packet(b7); r3 = packet(b9)", false},
+	} {
+		o := *w
+		o.Facts = state(tt.facts)
+		if got := w.Same(&o); got != tt.same {
+			t.Errorf("%s: same %v, want %v", tt.facts, got, tt.same)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package windows
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
@@ -61,7 +62,28 @@ func (w *Window) Same(o *Window) bool {
 	x, y := *w, *o
 	x.Fn, y.Fn, x.Start, y.Start = nil, nil, 0, 0
 	x.states, y.states, x.lives, y.lives = nil, nil, nil, nil
+	x.Facts, y.Facts = renamed(x.Facts), renamed(y.Facts)
 	return reflect.DeepEqual(x, y)
+}
+
+// renamed is the state with its Bases numbered in the order in which they come:
+// which numbers the analysis gave them says nothing.
+func renamed(s flow.State) flow.State {
+	names := map[flow.Base]flow.Base{0: 0, flow.FrameBase: flow.FrameBase, flow.ContextBase: flow.ContextBase}
+	rename := func(v *flow.Value) {
+		if _, ok := names[v.Base]; !ok {
+			names[v.Base] = flow.Base(len(names))
+		}
+		v.Base = names[v.Base]
+	}
+	for r := range s.Regs {
+		rename(&s.Regs[r])
+	}
+	s.Stack = slices.Clone(s.Stack)
+	for i := range s.Stack {
+		rename(&s.Stack[i].Value)
+	}
+	return s
 }
 
 // Target says what a replacement may use.
