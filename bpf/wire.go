@@ -110,7 +110,8 @@ func Split(raw []Raw) ([]*Block, error) {
 		in.Pos = int32(i + 1)
 		b.Code = append(b.Code, in)
 	}
-	return blocks, label(raw, starts, blocks)
+	label(raw, starts, blocks)
+	return blocks, nil
 }
 
 // blockStarts finds the slots at which a block begins.
@@ -146,7 +147,7 @@ func blockStarts(raw []Raw) (map[int]bool, error) {
 }
 
 // label puts block labels into the jumps of blocks, whose code is raw's.
-func label(raw []Raw, starts map[int]bool, blocks []*Block) error {
+func label(raw []Raw, starts map[int]bool, blocks []*Block) {
 	labels := make(map[int]Label, len(blocks))
 	for _, r := range raw {
 		if starts[r.Slot] {
@@ -168,7 +169,6 @@ func label(raw []Raw, starts map[int]bool, blocks []*Block) error {
 			}
 		}
 	}
-	return nil
 }
 
 // Placed is an instruction of a laid-out function.

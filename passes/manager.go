@@ -56,18 +56,6 @@ func (s *Stats) Add(o Stats) {
 	s.Slots += o.Slots
 }
 
-// Run optimises one function with the whole pipeline. The function itself is not
-// changed; the result's Layout has the new code.
-func (m *Manager) Run(ctx context.Context, fn *bpf.Function) (*Result, error) {
-	r := m.Begin(fn)
-	for n := range m.Pipeline {
-		if err := r.Search(ctx, n); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
-}
-
 // Begin is the result of having done nothing to a function yet.
 func (m *Manager) Begin(fn *bpf.Function) *Result {
 	return &Result{
@@ -99,9 +87,6 @@ func (r *Result) Search(ctx context.Context, n int) error {
 	}
 	return nil
 }
-
-// Target is what the function was optimised for.
-func (r *Result) Target() windows.Target { return r.manager.Target }
 
 // round goes over all windows once. What was looked at before and has not
 // changed since is in seen.

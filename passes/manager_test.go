@@ -62,9 +62,11 @@ func manager(workers int, pipeline ...Proposer) *Manager {
 
 func run(t *testing.T, m *Manager, fn *bpf.Function) *Result {
 	t.Helper()
-	r, err := m.Run(context.Background(), fn)
-	if err != nil {
-		t.Fatal(err)
+	r := m.Begin(fn)
+	for n := range m.Pipeline {
+		if err := r.Search(context.Background(), n); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return r
 }
