@@ -75,9 +75,15 @@ func Slots(code []Instruction) int {
 }
 
 // IsALU tells whether the instruction is arithmetic, moves and byte swaps
-// included.
+// included, casts between address spaces not.
 func (in Instruction) IsALU() bool {
-	return in.Op.Class() == ClassALU || in.Op.Class() == ClassALU64
+	return (in.Op.Class() == ClassALU || in.Op.Class() == ClassALU64) && !in.IsCast()
+}
+
+// IsCast tells whether the instruction casts a pointer between the address
+// spaces of an arena.
+func (in Instruction) IsCast() bool {
+	return in.Op == ClassALU64|OpMov|SourceX && in.Off == OffCast
 }
 
 // UsesSrc tells whether an arithmetic or jump instruction's second operand is

@@ -33,56 +33,11 @@ func ParseLevel(s string) (Level, error) {
 }
 
 // Level is the lowest level at which the instruction exists (LLVM's
-// BPFInstrInfo.td; RFC 9669, appendix A for the conformance groups).
+// BPFInstrInfo.td; RFC 9669, appendix A for the conformance groups). What is no
+// instruction has the zero Level.
 func (in Instruction) Level() Level {
-	switch in.Op.Class() {
-	case ClassALU, ClassALU64:
-		return in.aluLevel()
-	case ClassLDX:
-		if in.Op.Mode() == ModeMemSX {
-			return V4
-		}
-	case ClassSTX:
-		return in.atomicLevel()
-	case ClassJMP32:
-		if in.Op.Jump() == OpJA {
-			return V4
-		}
-		return V3
-	case ClassJMP:
-		switch in.Op.Jump() {
-		case OpJLT, OpJLE, OpJSLT, OpJSLE:
-			return V2
-		case OpJCond:
-			return V4
-		}
+	if f := in.form(); f != nil {
+		return f.Level
 	}
-	return V1
-}
-
-func (in Instruction) aluLevel() Level {
-	op := in.Op.ALU()
-	switch {
-	case op == OpEnd && in.Op.Class() == ClassALU:
-		return V1
-	case op == OpEnd:
-		return V4
-	case in.Off != 0 && (op == OpMov || op == OpDiv || op == OpMod):
-		return V4
-	case in.Op.Class() == ClassALU:
-		return V3
-	}
-	return V1
-}
-
-func (in Instruction) atomicLevel() Level {
-	switch {
-	case !in.IsAtomic():
-		return V1
-	case in.Imm == AtomicAdd:
-		return V1
-	case in.Imm == AtomicLoadAcq || in.Imm == AtomicStRel:
-		return V4
-	}
-	return V3
+	return 0
 }

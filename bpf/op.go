@@ -97,6 +97,15 @@ const (
 	AtomicStRel   = 0x110
 )
 
+// A move whose Off is OffCast casts a pointer between the address spaces of an
+// arena, which the Imm names: source in its low, destination in its high half
+// (kernel/bpf/verifier.c: BPF_ADDR_SPACE_CAST).
+const (
+	OffCast      = 1
+	CastToKernel = 1       // from space 1, user space's, to 0
+	CastToUser   = 1 << 16 // from space 0 to 1
+)
+
 // What the Src field of a 64-bit immediate load stands for (RFC 9669, section
 // 5.4).
 const (

@@ -66,6 +66,9 @@ func (t *tokens) call() Instruction {
 		in.Src = CallLocal
 	}
 	in.Ref, in.Imm = t.operand(t.imm32)
+	if in.Src == CallKfunc && t.accept("btf") {
+		in.Off = t.off()
+	}
 	return in
 }
 
@@ -352,6 +355,9 @@ func (t *tokens) function(in Instruction, narrow bool) Instruction {
 			return t.loadImm64(in.Dst, Register(kind))
 		}
 	}
+	if word == "addr_space_cast" && !narrow {
+		return t.cast(in)
+	}
 	out := Instruction{Op: ClassSTX | ModeAtomic, Src: in.Dst}
 	op, isFetch := fetchOps[word]
 	switch {
@@ -385,6 +391,20 @@ func (t *tokens) function(in Instruction, narrow bool) Instruction {
 	}
 	t.expect(")")
 	return out
+}
+
+// cast reads what follows addr_space_cast( : the source, the address space to
+// which it is cast and the one that it is in.
+func (t *tokens) cast(in Instruction) Instruction {
+	in.Op |= OpMov | SourceX
+	in.Off = OffCast
+	in.Src = t.wide()
+	t.expect(",")
+	to := t.number(0, math.MaxInt16)
+	t.expect(",")
+	in.Imm = to<<16 | t.number(0, math.MaxInt16)
+	t.expect(")")
+	return in
 }
 
 func exchangeSize(name string) Op {

@@ -127,6 +127,8 @@ func (in Instruction) aluText() string {
 	op := aluSymbols[in.Op.ALU()]
 	switch {
 	case in.Off == 0:
+	case in.IsCast():
+		return fmt.Sprintf("%s = addr_space_cast(%s, %d, %d)", dst, in.Src, in.Imm>>16, in.Imm&0xffff)
 	case in.Op.ALU() == OpMov:
 		return fmt.Sprintf("%s = (s%d)%s", dst, in.Off, reg(in.Src, narrow))
 	default:
@@ -172,6 +174,8 @@ func (in Instruction) callText() string {
 	switch {
 	case in.Op&SourceX != 0:
 		return fmt.Sprintf("callx %s", in.Dst)
+	case in.Src == CallKfunc && in.Off != 0:
+		return fmt.Sprintf("call kfunc %s btf %d", in.imm(), in.Off)
 	case in.Src == CallKfunc:
 		return "call kfunc " + in.imm()
 	case in.Src == CallLocal && in.Ref == 0:

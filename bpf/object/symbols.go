@@ -125,6 +125,13 @@ func (b *builder) build() error {
 		if in.IsCall() && in.Op&bpf.SourceX != 0 {
 			return errors.New("call to an address in a register")
 		}
+		if in.IsCast() {
+			// 64-bit arithmetic on arena pointers is 32-bit, and accesses to
+			// pages that are not there read zeros: rewrites that hold for
+			// other memory do not hold for this (kernel/bpf/verifier.c,
+			// adjust_reg_min_max_vals; Documentation/bpf/map_arena.rst).
+			return errors.New("pointers into an arena")
+		}
 		p.at[i].index = -1
 		off := in.Slot * bpf.SlotSize
 		refs := p.section.refsIn(off, off+1)

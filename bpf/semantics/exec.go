@@ -198,7 +198,7 @@ func (e *Exec) block(fn *bpf.Function, b *bpf.Block) (bpf.Label, error) {
 
 // call executes a call and makes R1 to R5 unreadable.
 func (e *Exec) call(fn *bpf.Function, in bpf.Instruction) error {
-	if err := Valid(in); err != nil {
+	if err := exists(in); err != nil {
 		return err
 	}
 	args := [5]uint64(e.Regs[1:6])
@@ -228,7 +228,7 @@ func (e *Exec) call(fn *bpf.Function, in bpf.Instruction) error {
 // packetLoad executes LD_ABS and LD_IND. A load outside the packet ends the
 // function with result zero (net/core/filter.c: bpf_gen_ld_abs).
 func (e *Exec) packetLoad(in bpf.Instruction) (failed bool, err error) {
-	if err := Valid(in); err != nil {
+	if err := exists(in); err != nil {
 		return false, err
 	}
 	if e.Packet == nil {

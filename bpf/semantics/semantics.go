@@ -71,14 +71,23 @@ type Vague[V any] interface {
 	Unspecified(in bpf.Instruction, width int) V
 }
 
+// Arena is what a Machine may be as well, to run programs with an arena.
+type Arena[V any] interface {
+	// ArenaHigh is the upper half, of width 32, of the addresses at which user
+	// space sees the arena.
+	ArenaHigh() V
+}
+
 // Step executes one instruction that neither jumps, calls, exits nor loads
 // from the packet in the legacy way. It fails for those, for what is no
 // instruction, and where a memory access fails.
 func Step[V any](m Machine[V], in bpf.Instruction) error {
-	if err := Valid(in); err != nil {
+	if err := exists(in); err != nil {
 		return err
 	}
 	switch {
+	case in.IsCast():
+		return cast(m, in)
 	case in.IsALU():
 		m.SetReg(in.Dst, ALU[V](m, m.BigEndian(), in, m.Reg(in.Dst), Operand(m, in)))
 	case in.Op == bpf.LoadImm64:
@@ -227,6 +236,27 @@ func Taken[V any](d Domain[V], in bpf.Instruction, dst, src V) V {
 	default: // OpJSLE: Valid lets no other through
 		return not(d.SLt(src, dst))
 	}
+}
+
+// cast leaves in the destination a pointer into an arena as the other side sees
+// it: the kernel's has 32 bits, user space's null or one upper half. Arithmetic
+// of 64 bits on the kernel's has 32 bits as well; who reads this description
+// for code that the kernel has given types has to see to that
+// (kernel/bpf/verifier.c: adjust_reg_min_max_vals, bpf_do_misc_fixups;
+// arch/x86/net/bpf_jit_comp.c: insn_is_cast_user).
+func cast[V any](m Machine[V], in bpf.Instruction) error {
+	low := m.Extract(m.Reg(in.Src), 31, 0)
+	if in.Imm == bpf.CastToKernel {
+		m.SetReg(in.Dst, m.ZExt(low, 64))
+		return nil
+	}
+	arena, ok := m.(Arena[V])
+	if !ok {
+		return fmt.Errorf("%v: there is no arena", in)
+	}
+	isNull := m.Eq(low, m.Const(0, 32))
+	m.SetReg(in.Dst, m.Ite(isNull, m.Const(0, 64), m.Concat(arena.ArenaHigh(), low)))
+	return nil
 }
 
 func load[V any](m Machine[V], in bpf.Instruction) error {

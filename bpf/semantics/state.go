@@ -19,6 +19,9 @@ type State struct {
 	// Symbols holds what loaders put into instructions. A symbol that is not
 	// in it is zero.
 	Symbols map[bpf.Ref]uint64
+	// Arena is an address at which user space sees the program's arena, of
+	// which the upper half counts.
+	Arena uint64
 	// Big says that the target is big-endian.
 	Big bool
 	// Check, if set, is asked before every access to size bytes at addr.
@@ -26,7 +29,10 @@ type State struct {
 	Check func(addr uint64, size int, write bool) error
 }
 
-var _ Machine[Word] = (*State)(nil)
+var (
+	_ Machine[Word] = (*State)(nil)
+	_ Arena[Word]   = (*State)(nil)
+)
 
 // Clone is a copy that shares nothing but the functions.
 func (s *State) Clone() *State {
@@ -38,6 +44,9 @@ func (s *State) Clone() *State {
 
 // BigEndian tells the target's byte order.
 func (s *State) BigEndian() bool { return s.Big }
+
+// ArenaHigh is the upper half of Arena.
+func (s *State) ArenaHigh() Word { return Word{s.Arena >> 32, 32} }
 
 // Reg is r's value.
 func (s *State) Reg(r bpf.Register) Word { return Word{s.Regs[r], 64} }
@@ -169,7 +178,7 @@ func (s *State) Run(code []bpf.Instruction) (taken bool, err error) {
 
 // Taken tells whether a conditional jump is taken.
 func (s *State) Taken(in bpf.Instruction) (bool, error) {
-	if err := Valid(in); err != nil {
+	if err := exists(in); err != nil {
 		return false, err
 	}
 	return Taken[Word](s, in, s.Reg(in.Dst), Operand[Word](s, in)).Value != 0, nil

@@ -125,3 +125,36 @@ func TestWordsDivision(t *testing.T) {
 		}
 	}
 }
+
+// Casts cut pointers into an arena to 32 bits, or give them user space's upper
+// half unless they are null.
+func TestCasts(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"r1 = 0x1234567890 ll\nr2 = addr_space_cast(r1, 0, 1)": 0x34567890,
+		"r1 = 0x1234567890 ll\nr2 = addr_space_cast(r1, 1, 0)": 0x7f00_34567890,
+		"r1 = 0x1200000000 ll\nr2 = addr_space_cast(r1, 1, 0)": 0,
+	} {
+		s := &State{Arena: 0x7f00_0000_1000}
+		if _, err := s.Run(parse(t, text)); err != nil || s.Regs[2] != want {
+			t.Errorf("%s: got %#x, %v", text, s.Regs[2], err)
+		}
+	}
+}
+
+// What the verifier refuses for its immediate alone means what RFC 9669 says.
+func TestRefusedImmediates(t *testing.T) {
+	for _, test := range []struct {
+		in   bpf.Instruction
+		want uint64
+	}{
+		{bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpDiv, Dst: 1}, 0},
+		{bpf.Instruction{Op: bpf.ClassALU | bpf.OpMod, Dst: 1}, 0x11},
+		{bpf.Instruction{Op: bpf.ClassALU | bpf.OpLsh, Dst: 1, Imm: 60}, 0x10000000},
+		{bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpRsh, Dst: 1, Imm: -60}, 1},
+	} {
+		s := &State{Regs: [bpf.NumRegisters]uint64{1: 0x11}}
+		if err := Step[Word](s, test.in); err != nil || s.Regs[1] != test.want {
+			t.Errorf("%v: got %#x, %v", test.in, s.Regs[1], err)
+		}
+	}
+}

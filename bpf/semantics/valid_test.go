@@ -31,6 +31,9 @@ func TestValidAgainstKernel(t *testing.T) {
 					if in.Op.Class() == bpf.ClassLDX || in.IsAtomic() && imm == bpf.AtomicLoadAcq {
 						in.Dst, in.Src = second, bpf.R1
 					}
+					if in.IsCast() {
+						continue // only programs with an arena may have these
+					}
 					if in.Valid() == nil {
 						valid++
 					}
