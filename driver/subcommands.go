@@ -16,7 +16,7 @@ import (
 
 // isSubcommand tells k2cc's own commands from arguments that are clang's.
 func isSubcommand(name string) bool {
-	return slices.Contains([]string{"bench", "demo", "help", "opt", "version"}, name)
+	return slices.Contains([]string{"bench", "demo", "exec", "help", "opt", "version"}, name)
 }
 
 // subcommand runs one of k2cc's own commands.
@@ -32,7 +32,7 @@ func (d *driver) subcommand(args []string) int {
 		Writer:         d.Out,
 		ErrWriter:      d.Err,
 		ExitErrHandler: func(*cli.Context, error) {}, // Main returns, it doesn't exit
-		Commands:       []*cli.Command{d.benchCommand(), d.demoCommand(), d.optCommand(), d.versionCommand()},
+		Commands:       []*cli.Command{d.benchCommand(), d.demoCommand(), d.execCommand(), d.optCommand(), d.versionCommand()},
 	}
 	if err := app.Run(flagsFirst(app, args)); err != nil {
 		if code, ok := err.(cli.ExitCoder); ok {

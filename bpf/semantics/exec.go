@@ -3,6 +3,7 @@ package semantics
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/k2cc/k2cc/bpf"
 )
@@ -27,6 +28,9 @@ type Exec struct {
 	// host order. Where ok is false the load fails, and the function ends with
 	// result zero.
 	Packet func(off uint32, size int) (v uint64, ok bool)
+	// TailCall finds the program to which bpf_tail_call leads; nil lets the call
+	// fail. Without it, tail calls are calls of Helper.
+	TailCall func(args [5]uint64) (*bpf.Function, error)
 	// MayGoto says whether may_goto ends its loop. Without it, it never does.
 	MayGoto func() bool
 
@@ -37,11 +41,20 @@ type Exec struct {
 	Steps int
 
 	depth int
+	tails int
+	// target is where the tail call that ended a block leads.
+	target *bpf.Function
+	// funcs are the program's functions whose addresses have been taken.
+	funcs map[uint64]*bpf.Function
 }
 
 // maxDepth is how deep calls nest at most (MAX_CALL_FRAMES in
 // include/linux/bpf_verifier.h).
 const maxDepth = 8
+
+// maxTails is how many tail calls there are at most in a run
+// (MAX_TAIL_CALL_CNT in include/linux/bpf.h).
+const maxTails = 33
 
 // frameSize is the distance between the frame pointers of caller and callee
 // (MAX_BPF_STACK in include/linux/filter.h).
@@ -57,6 +70,7 @@ var ErrLimit = errors.New("step limit reached")
 // Run executes fn from its first block to its exit and gives R0. The callers
 // of Run see R0 to R9 as fn leaves them.
 func (e *Exec) Run(fn *bpf.Function) (uint64, error) {
+	e.tails = 0
 	if err := e.function(fn); err != nil {
 		return 0, fmt.Errorf("%s: %w", fn.Name, err)
 	}
@@ -111,6 +125,10 @@ func (e *Exec) function(fn *bpf.Function) error {
 			return fmt.Errorf("block L%d: %w", fn.Blocks[i].Label, err)
 		case to == leave:
 			return nil
+		case to == tail:
+			// The other program takes the frame of this function, and returns
+			// to its caller.
+			return e.function(e.target)
 		case to == next:
 			i++
 		default:
@@ -144,16 +162,28 @@ func (e *Exec) bind(fn *bpf.Function) error {
 				return fmt.Errorf("symbol %q: %w", sym.Name, err)
 			}
 			values[in.Ref] = v
+			if sym.Func != nil {
+				e.take(v, sym.Func)
+			}
 		}
 	}
 	e.Symbols = values
 	return nil
 }
 
+// take notes the address of a function.
+func (e *Exec) take(addr uint64, fn *bpf.Function) {
+	if e.funcs == nil {
+		e.funcs = make(map[uint64]*bpf.Function)
+	}
+	e.funcs[addr] = fn
+}
+
 // Where to go on behind a block, besides a label.
 const (
 	next  bpf.Label = 0
 	leave bpf.Label = -1
+	tail  bpf.Label = -2
 )
 
 // block executes one block and says where control goes from it.
@@ -166,7 +196,8 @@ func (e *Exec) block(fn *bpf.Function, b *bpf.Block) (bpf.Label, error) {
 		if e.Steps++; e.Steps > limit {
 			return 0, ErrLimit
 		}
-		var taken, failed bool
+		var taken bool
+		var to bpf.Label
 		var err error
 		switch {
 		case in.IsExit():
@@ -178,9 +209,9 @@ func (e *Exec) block(fn *bpf.Function, b *bpf.Block) (bpf.Label, error) {
 		case in.IsCondJump():
 			taken, err = e.Taken(in)
 		case in.IsCall():
-			err = e.call(fn, in)
+			to, err = e.call(fn, in)
 		case in.IsPacketLoad():
-			failed, err = e.packetLoad(in)
+			to, err = e.packetLoad(in)
 		default:
 			err = Step[Word](e.State, in)
 		}
@@ -189,24 +220,30 @@ func (e *Exec) block(fn *bpf.Function, b *bpf.Block) (bpf.Label, error) {
 			return 0, err
 		case taken:
 			return in.Target, nil
-		case failed:
-			return leave, nil
+		case to != next:
+			return to, nil
 		}
 	}
 	return next, nil
 }
 
-// call executes a call and makes R1 to R5 unreadable.
-func (e *Exec) call(fn *bpf.Function, in bpf.Instruction) error {
+// call executes a call, makes R1 to R5 unreadable, and says where control goes:
+// on, or to another program.
+func (e *Exec) call(fn *bpf.Function, in bpf.Instruction) (bpf.Label, error) {
 	if err := exists(in); err != nil {
-		return err
+		return next, err
 	}
 	args := [5]uint64(e.Regs[1:6])
 	sym := fn.Symbol(in.Ref)
 	var err error
 	switch {
 	case in.Op&bpf.SourceX != 0:
-		return fmt.Errorf("%v: calls through registers are not modelled", in)
+		err = e.callRegister(e.Regs[in.Dst], args)
+	case in.Src == bpf.CallHelper && e.TailCall != nil && isTailCall(in.Imm):
+		var to bpf.Label
+		if to, err = e.tailCall(args); to == tail {
+			return to, nil
+		}
 	case in.Src == bpf.CallHelper && e.Helper != nil:
 		e.Regs[bpf.R0], err = e.Helper(int32(in.Imm), args)
 	case sym != nil && sym.Func != nil:
@@ -214,25 +251,71 @@ func (e *Exec) call(fn *bpf.Function, in bpf.Instruction) error {
 	case in.Src != bpf.CallHelper && e.Kfunc != nil:
 		e.Regs[bpf.R0], err = e.Kfunc(in, sym, args)
 	default:
-		return fmt.Errorf("%v: nothing answers this call", in)
+		err = errNoAnswer
 	}
 	if err != nil {
-		return fmt.Errorf("%v: %w", in, err)
+		return next, fmt.Errorf("%v: %w", in, err)
 	}
+	e.loseArguments()
+	return next, nil
+}
+
+var errNoAnswer = errors.New("nothing answers this call")
+
+func (e *Exec) loseArguments() {
 	for r := bpf.R1; r <= bpf.R5; r++ {
 		e.Regs[r] = lost
 	}
-	return nil
+}
+
+// callRegister calls the function at addr. RFC 9669 does not define callx; what
+// is no function's address is taken as the ID of a helper, as in uBPF.
+func (e *Exec) callRegister(addr uint64, args [5]uint64) error {
+	if callee := e.funcs[addr]; callee != nil {
+		return e.enter(callee)
+	}
+	if e.Helper == nil || addr > math.MaxInt32 {
+		return errNoAnswer
+	}
+	var err error
+	e.Regs[bpf.R0], err = e.Helper(int32(addr), args)
+	return err
+}
+
+func isTailCall(id int64) bool {
+	h, ok := HelperByID(int32(id))
+	return ok && h.TailCall
+}
+
+// tailCall ends the function in favour of another program, if there is one and
+// there have not been too many. What R0 is where it fails is open.
+func (e *Exec) tailCall(args [5]uint64) (bpf.Label, error) {
+	to, err := e.TailCall(args)
+	if err != nil {
+		return next, err
+	}
+	if to == nil || e.tails == maxTails {
+		e.Regs[bpf.R0] = lost
+		return next, nil
+	}
+	e.tails++
+	e.target = to
+	for r := bpf.R0; r < bpf.R10; r++ {
+		if r != bpf.R1 {
+			e.Regs[r] = lost
+		}
+	}
+	return tail, nil
 }
 
 // packetLoad executes LD_ABS and LD_IND. A load outside the packet ends the
 // function with result zero (net/core/filter.c: bpf_gen_ld_abs).
-func (e *Exec) packetLoad(in bpf.Instruction) (failed bool, err error) {
+func (e *Exec) packetLoad(in bpf.Instruction) (bpf.Label, error) {
 	if err := exists(in); err != nil {
-		return false, err
+		return next, err
 	}
 	if e.Packet == nil {
-		return false, fmt.Errorf("%v: there is no packet", in)
+		return next, fmt.Errorf("%v: there is no packet", in)
 	}
 	off := uint32(in.Imm)
 	if in.Op.Mode() == bpf.ModeInd {
@@ -241,11 +324,9 @@ func (e *Exec) packetLoad(in bpf.Instruction) (failed bool, err error) {
 	v, ok := e.Packet(off, in.Size())
 	if !ok {
 		e.Regs[bpf.R0] = 0
-		return true, nil
+		return leave, nil
 	}
 	e.Regs[bpf.R0] = v
-	for r := bpf.R1; r <= bpf.R5; r++ {
-		e.Regs[r] = lost
-	}
-	return false, nil
+	e.loseArguments()
+	return next, nil
 }

@@ -59,7 +59,7 @@ func TestExecErrors(t *testing.T) {
 		"r0 = 0":                 "control runs off the end",
 		"call 1\nexit":           "nothing answers this call",
 		"call @1\nexit":          "nothing answers this call",
-		"callx r3\nexit":         "not modelled",
+		"callx r3\nexit":         "nothing answers this call",
 		"r1 = @1 ll\nexit":       "there is no such symbol",
 		"r0 = *(u8 *)skb[0]":     "there is no packet",
 		".insn 0xff 0 0 0 0 0 0": "is no instruction",
@@ -344,4 +344,54 @@ func filter(fn *bpf.Function, packet []byte) (uint64, error) {
 		return v, true
 	}
 	return e.Run(fn)
+}
+
+// callx calls the function whose address is in the register, in a frame of its
+// own, or else a helper.
+func TestExecCallRegister(t *testing.T) {
+	callee := function(t, "callee", "r0 = r1\nr0 += r2\nr6 = 0\nexit")
+	main := function(t, "main", "r6 = 7\nr1 = 3\nr2 = 4\nr3 = func(@1) ll\ncallx r3\nr0 *= r6\nexit")
+	main.Symbols = []bpf.Symbol{{Kind: bpf.SymbolFunc, Name: "callee", Func: callee}}
+	e := newExec()
+	e.Symbol = func(*bpf.Symbol) (uint64, error) { return 0x1234_5678_9abc, nil }
+	if got, err := e.Run(main); err != nil || got != 49 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	e.Helper = func(id int32, args [5]uint64) (uint64, error) { return uint64(id) + args[0], nil }
+	if got, err := e.Run(function(t, "helper", "r1 = 3\nr2 = 14\ncallx r2\nexit")); err != nil || got != 17 {
+		t.Errorf("helper: got %d, %v", got, err)
+	}
+	if _, err := e.Run(function(t, "nowhere", "r2 = 0x1234567890 ll\ncallx r2\nexit")); !errors.Is(err, errNoAnswer) {
+		t.Errorf("nowhere: got %v", err)
+	}
+}
+
+// A tail call that succeeds replaces the function that makes it; its caller goes
+// on with the other program's result.
+func TestExecTailCall(t *testing.T) {
+	other := function(t, "other", "*(u64 *)(r10 - 8) = 5\nr0 = *(u64 *)(r10 - 8)\nr0 += r1\nexit")
+	jump := function(t, "jump", "r3 = 0\ncall 12\nr0 = 100\nexit")
+	main := function(t, "main", "r6 = 1000\nr1 = 20\nr3 = 0\ncall @1\nr0 += r6\nexit")
+	main.Symbols = []bpf.Symbol{{Kind: bpf.SymbolFunc, Name: "jump", Func: jump}}
+	self := function(t, "self", "r6 = *(u64 *)(r1 + 0)\nr6 += 1\n*(u64 *)(r1 + 0) = r6\nr3 = 1\ncall 12\nr0 = r6\nexit")
+	for _, test := range []struct {
+		name string
+		fn   *bpf.Function
+		r1   uint64
+		want uint64
+	}{
+		{"taken", jump, 7, 12},
+		{"not there", function(t, "miss", "r3 = 2\ncall 12\nr0 = 100\nexit"), 7, 100},
+		{"in a subprogram", main, 0, 1025},
+		{"too many", self, 64, maxTails + 1},
+	} {
+		e := newExec()
+		e.Regs[bpf.R1] = test.r1
+		e.TailCall = func(args [5]uint64) (*bpf.Function, error) {
+			return map[uint64]*bpf.Function{0: other, 1: self}[args[2]], nil
+		}
+		if got, err := e.Run(test.fn); err != nil || got != test.want {
+			t.Errorf("%s: got %d, %v, want %d", test.name, got, err, test.want)
+		}
+	}
 }
