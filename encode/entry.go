@@ -159,15 +159,15 @@ func (e *entry) note(x *node, v flow.Value) {
 	}
 }
 
-// assumptions are the known bits and ranges of a scalar, or that a pointer is
-// not null, as truth values.
+// assumptions are the known bits and ranges of what is or may be a scalar, or
+// that a pointer is not null, as truth values.
 func (e *entry) assumptions(n *node, v flow.Value) []*node {
 	g := e.g
 	not := func(x *node) *node { return g.binary(opXor, x, g.constant(1, 1)) }
 	switch {
 	case v.Kind.IsPointer() && !v.MaybeNull:
 		return []*node{not(g.compare(opEq, n, g.constant(0, 64)))}
-	case v.Kind != flow.KindScalar:
+	case v.Kind != flow.KindScalar && v.Kind != flow.KindAny:
 		return nil
 	}
 	var out []*node

@@ -52,13 +52,7 @@ type states struct {
 
 // randomWorld is a state that the facts allow, or not ok where none came up.
 func randomWorld(w *windows.Window, seed uint64) (world, bool) {
-	s := &states{
-		rng:   rand.New(rand.NewPCG(seed, 99)),
-		bases: map[flow.Base]uint64{},
-		homes: map[flow.Kind]uint64{},
-		frame: 0x7fff_0000_0200,
-	}
-	s.bases[flow.FrameBase] = s.frame
+	s := newStates(seed)
 	cx := &Counterexample{Memory: map[uint64]byte{}, Symbols: map[int32]uint64{}}
 	for r, v := range w.Facts.Regs {
 		cx.Regs[r] = s.value(v)
@@ -135,13 +129,17 @@ func (s *states) value(v flow.Value) uint64 {
 	return x
 }
 
+// The n-th home of a pointer is at n<<homeShift + homeOffset: the first few
+// addresses fit 32 bits, as the fields of contexts do.
+const homeShift, homeOffset = 28, 0x1000
+
 // place is an address in memory of a kind, often close to the last one.
 func (s *states) place(k flow.Kind) uint64 {
 	if home, ok := s.homes[k]; ok && s.rng.IntN(2) == 0 {
 		return home + s.rng.Uint64N(9) - 4
 	}
 	s.next++
-	s.homes[k] = s.next<<36 + 0x1000
+	s.homes[k] = s.next<<homeShift + homeOffset
 	return s.homes[k]
 }
 

@@ -1,7 +1,9 @@
 package flow
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/k2cc/k2cc/bpf/semantics"
@@ -176,6 +178,21 @@ func TestWidthsHoldTheirResults(t *testing.T) {
 		w.widen(n, &steps{unsigned: []uint64{5, 100}, signed: []int64{-7, 90}})
 		if !w.holds(x) || !w.holds(y) {
 			t.Fatalf("%v widened from %v to %v loses %#x or %#x", j.Value, n.Value, w.Value, x, y)
+		}
+	}
+}
+
+func TestSteps(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	for range 10_000 {
+		var steps []uint64
+		for range rng.IntN(6) {
+			steps = append(steps, interesting(rng))
+		}
+		slices.Sort(steps)
+		v := interesting(rng)
+		if down, up := stepDown(steps, v, 0), stepUp(steps, v, math.MaxUint64); down > v || up < v {
+			t.Fatalf("%d among %d: down to %d, up to %d", v, steps, down, up)
 		}
 	}
 }
