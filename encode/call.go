@@ -17,6 +17,7 @@ import (
 type call struct {
 	called
 	regs   [bpf.NumRegisters]value // before it
+	keyed  keyed                   // what it means to a map; only known of the old code
 	events int                     // accesses before it
 	frame  bool                    // the callee may read and write the whole frame
 }
@@ -37,6 +38,11 @@ func (mc *machine) call(in bpf.Instruction) error {
 	}
 	c := call{called: mc.calling[n], regs: mc.regs, events: len(mc.events)}
 	c.frame = c.Frame || mc.m.escaped && c.Follows
+	if mc.old == nil {
+		c.keyed = mc.keyed(&c)
+		mc.recall(&c)
+		mc.calling[n].result = c.result
+	}
 	mc.calls = append(mc.calls, c)
 	mc.epoch, mc.stores = len(mc.calls)<<eraShift, 0
 	mc.fieldStores = mc.epoch

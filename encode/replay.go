@@ -69,8 +69,8 @@ type world struct {
 	*Counterexample
 	fill  func(at uint64) byte
 	field func(f Field) uint64
-	open  func(n int) uint64 // see Counterexample.Open
-	call  func(n int) behavior
+	open  func(n int) uint64                // see Counterexample.Open
+	call  func(n int, at *outcome) behavior // what the n-th callee does
 }
 
 // run runs both codes and says what is needed and differs, if anything.

@@ -18,7 +18,7 @@ type behavior struct {
 }
 
 // call is what the n-th callee does, as the counterexample has it.
-func (cx *Counterexample) call(n int) behavior {
+func (cx *Counterexample) call(n int, _ *outcome) behavior {
 	if n >= len(cx.Calls) {
 		return behavior{fill: func(uint64) byte { return 0 }}
 	}
@@ -45,7 +45,7 @@ const lost = 0xdead_beef_0bad_cafe
 // bytes of the frame that it cannot reach.
 func (o *outcome) called(c call, in world) error {
 	o.calls = append(o.calls, moment{State: *o.State.Clone(), stores: len(o.toFields)})
-	b := in.call(len(o.calls) - 1)
+	b := in.call(len(o.calls)-1, o)
 	frame, first := in.Regs[bpf.R10], in.fill
 	own := func(at uint64) bool { return flow.OnStack(int64(at-frame), 1) }
 	for at, v := range b.frame {

@@ -98,7 +98,7 @@ func randomWorld(w *windows.Window, calls []flow.Call, seed uint64) (world, bool
 			}
 		}
 		return fields[f]
-	}, open, s.callees(calls, memory)}
+	}, open, s.callees(w, calls, memory)}
 	stack := func(off int) byte {
 		at := s.frame + uint64(int64(off))
 		if b, ok := cx.Memory[at]; ok {
@@ -112,7 +112,7 @@ func randomWorld(w *windows.Window, calls []flow.Call, seed uint64) (world, bool
 // callees do what the window's calls may do: they leave any result of its kind,
 // change all memory that others see, and of the frame what they may write, or
 // some of it.
-func (s *states) callees(calls []flow.Call, memory uint64) func(n int) behavior {
+func (s *states) callees(w *windows.Window, calls []flow.Call, memory uint64) func(int, *outcome) behavior {
 	var all []behavior
 	for n, c := range calls {
 		b := behavior{r0: s.value(c.Result), keeps: c.MayEnd && s.rng.IntN(2) == 0, frame: map[uint64]byte{}}
@@ -128,7 +128,15 @@ func (s *states) callees(calls []flow.Call, memory uint64) func(n int) behavior 
 		}
 		all = append(all, b)
 	}
-	return func(n int) behavior { return all[n] }
+	tables := map[*outcome]*table{}
+	return func(n int, at *outcome) behavior {
+		b := all[n]
+		if tables[at] == nil {
+			tables[at] = &table{seed: memory, shared: w.Shared[flow.KindMapValue], there: map[string]uint64{}}
+		}
+		tables[at].call(calls[n], &b, at)
+		return b
+	}
 }
 
 // value is a number for v. Values of one base agree.
