@@ -2,6 +2,7 @@ package encode
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
@@ -22,6 +23,7 @@ type event struct {
 	epoch  int   // for a field: how many writes to fields came before
 	group  int   // for common memory: the epoch
 	stores int   // for common memory: the stores to it before, in the epoch
+	era    int   // calls before
 }
 
 // access runs a load, store or atomic.
@@ -103,7 +105,7 @@ func (mc *machine) widen(dst bpf.Register, ev event) {
 
 // event says what kind of access an instruction is, and through which register.
 func (mc *machine) event(in bpf.Instruction) (bpf.Register, event) {
-	ev := event{in: in, size: in.Size(), atomic: in.IsAtomic(), epoch: mc.fieldStores}
+	ev := event{in: in, size: in.Size(), atomic: in.IsAtomic(), epoch: mc.fieldStores, era: len(mc.calls)}
 	base := in.Dst
 	switch {
 	case in.IsLoad():
@@ -183,7 +185,7 @@ func (mc *machine) checkAccess(ev *event, base value) error {
 	if ev.load && ev.size < 8 && mc.log.pointerBytes(ev.addr, ev.size) && !mc.old.did(*ev) {
 		return unsafef("reads a part of a stored pointer")
 	}
-	if base.null && !mc.old.touched(ev.addr, ev.size, false) {
+	if base.null && !mc.old.touched(*ev, false) {
 		return unsafef("follows a pointer that may be null")
 	}
 	return nil
@@ -223,29 +225,28 @@ func (mc *machine) aligned(ev event) bool {
 // did tells whether the code made the same access.
 func (mc *machine) did(ev event) bool {
 	for _, e := range mc.events {
-		if e.addr.same(ev.addr) && e.size == ev.size && e.load == ev.load && e.store == ev.store && e.atomic == ev.atomic {
+		if e.addr.same(ev.addr) && e.size == ev.size && e.load == ev.load && e.store == ev.store && e.atomic == ev.atomic &&
+			mc.between(e, ev) {
 			return true
 		}
 	}
 	return false
 }
 
+// between tells whether two accesses, of this code and another one, are between
+// the same calls, or to the own frame, to which calls make no difference.
+func (mc *machine) between(a, b event) bool { return a.era == b.era || mc.m.onFrame(b.addr) }
+
 // touched tells whether the code accessed (or, where written is set, wrote)
-// each of the bytes.
-func (mc *machine) touched(a address, size int, written bool) bool {
-	for i := range size {
-		if !mc.touchedByte(a.at(i), written) {
+// each of the bytes that another code's access touches, between the same calls.
+func (mc *machine) touched(ev event, written bool) bool {
+	for i := range ev.size {
+		if !slices.ContainsFunc(mc.events, func(e event) bool {
+			_, ok := ev.addr.at(i).in(e.addr, e.size)
+			return ok && (e.store || !written) && mc.between(e, ev)
+		}) {
 			return false
 		}
 	}
 	return true
-}
-
-func (mc *machine) touchedByte(a address, written bool) bool {
-	for _, e := range mc.events {
-		if _, ok := a.in(e.addr, e.size); ok && (e.store || !written) {
-			return true
-		}
-	}
-	return false
 }

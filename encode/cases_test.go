@@ -21,7 +21,7 @@ import (
 //	facts: items as flow.ParseState reads them, added to the usual ones
 //	needs: items as flow.ParseLive reads them; "r0 r1 [r10-64:64]" if missing
 //	options: v1 to v4, big, atomics, confirmed, ctx=xdp|skb|other|none,
-//	         shared=kind,kind, symbols=map,data,core,extern,func
+//	         shared=kind,kind, symbols=map,hash,array,data,core,extern,func
 //	old:
 //	new:
 //	want: outcome, and a part of the reason
@@ -121,6 +121,11 @@ var (
 	symbolKinds = map[string]bpf.SymbolKind{
 		"map": bpf.SymbolMap, "data": bpf.SymbolData, "func": bpf.SymbolFunc,
 		"extern": bpf.SymbolExtern, "core": bpf.SymbolCore,
+		"hash": bpf.SymbolMap, "array": bpf.SymbolMap,
+	}
+	definitions = map[string]*bpf.Map{
+		"hash":  {Type: 1, KeySize: 4, ValueSize: 8},
+		"array": {Type: 2, KeySize: 4, ValueSize: 8},
 	}
 	contexts = map[string]bpf.Context{
 		"xdp": bpf.ContextXDP, "skb": bpf.ContextSKB, "other": bpf.ContextOther, "none": bpf.ContextNone,
@@ -145,7 +150,7 @@ func setOption(w *windows.Window, option string) error {
 		}
 	case "symbols":
 		for i, s := range strings.Split(value, ",") {
-			w.Fn.Symbols = append(w.Fn.Symbols, bpf.Symbol{Kind: symbolKinds[s], Name: s, Index: i})
+			w.Fn.Symbols = append(w.Fn.Symbols, bpf.Symbol{Kind: symbolKinds[s], Name: s, Index: i, Map: definitions[s]})
 		}
 	default:
 		level, err := bpf.ParseLevel(name)

@@ -122,18 +122,21 @@ func build(w *windows.Window, code []bpf.Instruction, p *plan) (*obligation, err
 		e.mem.common, e.mem.escaped = p.common, p.escaped
 	}
 	old := e.machine(w, nil, p)
+	escaped := e.mem.escaped
 	if err := old.run(w.Code); err != nil {
 		return nil, fmt.Errorf("old code: %v: %w", err, errNotModelled)
 	}
+	escaped, e.mem.escaped = e.mem.escaped, escaped
 	neu := e.machine(w, old, p)
 	if err := neu.run(code); err != nil {
 		return nil, err
 	}
+	e.mem.escaped = e.mem.escaped || escaped
 	if err := checkTrace(w, old, neu); err != nil {
 		return nil, err
 	}
 	ob := &obligation{entry: e, old: old, new: neu}
-	for _, add := range []func(*windows.Window) error{ob.branch, ob.registers, ob.fields, ob.memory} {
+	for _, add := range []func(*windows.Window) error{ob.calls, ob.branch, ob.registers, ob.fields, ob.memory} {
 		if err := add(w); err != nil {
 			return nil, err
 		}
@@ -212,7 +215,7 @@ func (ob *obligation) registers(w *windows.Window) error {
 		if live == 0 || a.kind == flow.KindNone {
 			continue
 		}
-		if err := ob.sameKind(r, a, b); err != nil {
+		if err := ob.sameKind(fmt.Sprintf("r%d is left", r), a, b); err != nil {
 			return err
 		}
 		if live == ^uint64(0) {
@@ -234,21 +237,22 @@ func (ob *obligation) kind(v value) flow.Kind {
 	return v.kind
 }
 
-// sameKind wants what is left in a register to be the same to the verifier.
-func (ob *obligation) sameKind(r bpf.Register, a, b value) error {
+// sameKind wants what is in a register to be the same to the verifier. The
+// register's part of the reason is r.
+func (ob *obligation) sameKind(r string, a, b value) error {
 	ka, kb := ob.kind(a), ob.kind(b)
 	switch {
 	case kb == flow.KindNone:
-		return unsafef("r%d is left unreadable", r)
+		return unsafef("%s unreadable", r)
 	case ka != kb:
-		return unsafef("r%d is left as another kind of value", r)
+		return unsafef("%s as another kind of value", r)
 	case a.node == b.node || !ka.IsPointer():
 		return nil
 	}
 	ra, _ := split(a.node)
 	rb, _ := split(b.node)
 	if ra != rb {
-		return unsafef("r%d is left with a pointer from another base", r)
+		return unsafef("%s with a pointer from another base", r)
 	}
 	return nil
 }
@@ -270,21 +274,37 @@ func (ob *obligation) memory(w *windows.Window) error {
 	seen := map[initialKey]bool{}
 	for _, mc := range []*machine{ob.old, ob.new} {
 		for _, s := range mc.log.stores {
+			if s.callee != noCallee {
+				continue
+			}
+			at := ob.due(s)
 			for i := range s.size {
 				a := s.addr.at(i)
-				key := initialKey{a.base.id, a.off, s.epoch}
+				key := initialKey{a.base.id, a.off, ob.entry.mem.epoch(a.kind, at)}
 				if seen[key] || ob.dead(w, a) {
 					continue
 				}
 				seen[key] = true
-				ob.add("memory", ob.old.log.byteAt(a, s.epoch), ob.new.log.byteAt(a, s.epoch))
+				ob.add("memory", ob.old.log.byteAt(a, at), ob.new.log.byteAt(a, at))
 			}
-			if err := ob.sameSpill(w, s); err != nil {
+			if ob.dead(w, s.addr) {
+				continue
+			}
+			if err := ob.sameSpill(s, at); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// due is the epoch at whose end both codes have to have written the same as s
+// did: its own, but at the end of the window for the own frame.
+func (ob *obligation) due(s store) int {
+	if s.addr.kind == flow.KindStack && !ob.entry.mem.common[flow.KindStack] {
+		return endOf(len(ob.old.calls))
+	}
+	return s.at
 }
 
 // dead tells whether nobody reads the byte after the window. The bytes of a
@@ -295,13 +315,13 @@ func (ob *obligation) dead(w *windows.Window, a address) bool {
 }
 
 // sameSpill wants pointers that a code leaves in memory to be left there whole
-// by both.
-func (ob *obligation) sameSpill(w *windows.Window, s store) error {
-	if s.size != 8 || s.v.kind == flow.KindScalar || ob.dead(w, s.addr) {
+// by both, up to the given epoch.
+func (ob *obligation) sameSpill(s store, at int) error {
+	if s.size != 8 || s.v.kind == flow.KindScalar {
 		return nil
 	}
-	a, okOld := ob.old.log.whole(s.addr, 8, s.epoch)
-	b, okNew := ob.new.log.whole(s.addr, 8, s.epoch)
+	a, okOld := ob.old.log.whole(s.addr, 8, at)
+	b, okNew := ob.new.log.whole(s.addr, 8, at)
 	switch {
 	case okOld && ob.kind(a) == flow.KindScalar:
 		return nil

@@ -23,13 +23,35 @@ func (ob *obligation) counterexample(v *valuation) *Counterexample {
 			cx.Memory[frame+uint64(c.off+i)] = byte(v.of(bytePart(e.g, c.v.node, c.size, i, e.mem.big)))
 		}
 	}
+	for k, c := range e.calls {
+		cx.Calls = append(cx.Calls, e.calledIn(v, frame, k+1, &c))
+	}
 	for _, b := range e.mem.initial {
-		cx.Memory[v.of(e.g.term(b.addr))] = byte(v.of(b.byte))
+		memory := cx.Memory
+		if k := era(b.epoch); k > 0 {
+			memory = cx.Calls[k-1].Memory
+		}
+		memory[v.of(e.g.term(b.addr))] = byte(v.of(b.byte))
 	}
 	for _, n := range e.g.vars {
 		cx.name(n, v)
 	}
 	return cx
+}
+
+// calledIn is what the call that begins an era does, but for memory that others
+// see.
+func (e *entry) calledIn(v *valuation, frame uint64, era int, c *called) Called {
+	out := Called{R0: v.of(c.result.node), Keeps: c.MayEnd && v.of(e.g.keeps(era)) != 0, Memory: map[uint64]byte{}}
+	for off := -flow.StackSize; off < 0; off++ {
+		if !c.Writes.Has(off) {
+			continue
+		}
+		if wrote, b := e.mem.writtenByte(era, int64(off)); v.of(wrote) != 0 {
+			out.Memory[frame+uint64(int64(off))] = byte(v.of(b))
+		}
+	}
+	return out
 }
 
 // name files the value of a symbol's or context field's variable.

@@ -52,6 +52,14 @@ type entry struct {
 	inputs []*input
 	byRoot map[*node]*input
 	bits   map[string]bitsOf // by variable
+	calls  []called
+}
+
+// called is a call of the old code: what it may do, and what it leaves in R0.
+type called struct {
+	in bpf.Instruction
+	flow.Call
+	result value
 }
 
 // input is a variable of the entry and what the facts say of it.
@@ -103,7 +111,29 @@ func newEntry(g *graph, w *windows.Window) (*entry, error) {
 		v := e.value(c.Value, cellName(c))
 		e.mem.cells = append(e.mem.cells, cell{int(c.Off), int(c.Size), v})
 	}
-	return e, nil
+	return e, e.follow(w)
+}
+
+// follow finds what the calls of the old code do. The new code has to make the
+// same ones.
+func (e *entry) follow(w *windows.Window) error {
+	var made []bpf.Instruction
+	for _, in := range w.Code {
+		if isCall(in) {
+			made = append(made, in)
+		}
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	calls, err := flow.Follow(w.Fn, w.BigEndian, w.Facts, w.Code)
+	if err != nil {
+		return fmt.Errorf("old code: %v: %w", err, errNotModelled)
+	}
+	for i, c := range calls {
+		e.calls = append(e.calls, called{made[i], c, e.value(c.Result, fmt.Sprintf("k%d", i))})
+	}
+	return nil
 }
 
 // value is a term for a value of which only v is known. Values with one Base
@@ -201,6 +231,7 @@ func (e *entry) machine(w *windows.Window, old *machine, p *plan) *machine {
 		big:     w.BigEndian,
 		regs:    e.regs,
 		log:     log{m: e.mem},
+		calling: e.calls,
 		old:     old,
 		numbers: map[*node]bool{},
 		results: map[*node]bool{},

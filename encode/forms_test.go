@@ -134,7 +134,7 @@ func (f *formRun) agree(t *testing.T, s *solver, o operandsOf) {
 	for _, st := range f.mc.log.stores {
 		for i := range st.size {
 			a := st.addr.at(i)
-			check("memory", f.mc.log.byteAt(a, st.epoch), uint64(after.Byte(before.Regs[f.point]+uint64(a.off))))
+			check("memory", f.mc.log.byteAt(a, st.at), uint64(after.Byte(before.Regs[f.point]+uint64(a.off))))
 		}
 	}
 	f.runner(t, o, after, taken)

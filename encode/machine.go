@@ -34,6 +34,9 @@ type machine struct {
 	fieldStores int   // stores that may have been to a context so far
 	stores      int   // stores to common memory in this epoch so far
 
+	calling []called // the calls that the old code makes
+	calls   []call
+
 	// old is the finished machine of the old code while the new one runs: what
 	// the old code did to a value, the new one may do as well. Nil for the old
 	// code itself.
@@ -107,6 +110,9 @@ func (mc *machine) run(code []bpf.Instruction) error {
 }
 
 func (mc *machine) step(in bpf.Instruction, last bool) error {
+	if isCall(in) {
+		return mc.call(in)
+	}
 	if err := mc.readable(in); err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ type memory struct {
 	big     bool
 	escaped bool // pointers of unknown kind may lead into the own frame
 	// common is the kinds whose memory others may read and write between two
-	// epochs. Unshared memory has one epoch, 0.
+	// epochs. Other memory has one epoch in an era, the own frame one in all.
 	common  kinds
 	initial []initialByte
 	index   map[initialKey]int
@@ -87,12 +87,37 @@ type cell struct {
 	v         value
 }
 
+// Epochs are numbered in the order in which they come. A call begins an era,
+// whose number is in the upper bits: a callee may read and write all memory but
+// the own frame. Within an era, others' accesses to common memory begin epochs.
+const eraShift = 20
+
+func era(epoch int) int { return epoch >> eraShift }
+
+// endOf is behind the last epoch of an era.
+func endOf(era int) int { return (era+1)<<eraShift - 1 }
+
 // epoch is the epoch that counts for memory of a kind.
 func (m *memory) epoch(k flow.Kind, now int) int {
-	if m.common[k] {
+	switch {
+	case m.common[k]:
 		return now
+	case k == flow.KindStack:
+		return 0
 	}
-	return 0
+	return era(now) << eraShift
+}
+
+// onFrameAt is the address off from the frame pointer.
+func (m *memory) onFrameAt(off int) address {
+	return address{flow.KindStack, m.frame, int64(off)}
+}
+
+// writtenByte tells whether the callee of the call that begins an era wrote the
+// byte of the frame at off, and what.
+func (m *memory) writtenByte(era int, off int64) (wrote, b *node) {
+	name := fmt.Sprintf("%d_%d", era, -off)
+	return m.g.variable("w"+name, 1), m.g.variable("x"+name, 8)
 }
 
 // disjoint tells whether two bytes are never the same one.

@@ -39,6 +39,8 @@ func plant(w *windows.Window, code []bpf.Instruction) []seed {
 		p.immediate(i, in)
 		p.registers(i, in)
 		switch {
+		case isCall(in):
+			p.call(i, in)
 		case in.IsALU():
 			p.arithmetic(i, in)
 		case in.IsLoad(), in.IsStore(), in.IsAtomic():
@@ -65,6 +67,7 @@ func (p *planter) findShared() {
 			p.shared[i] = in.IsAtomic() || p.w.Shared[events[0].addr.kind]
 			events = events[1:]
 		}
+		p.shared[i] = p.shared[i] || isCall(in)
 	}
 }
 
@@ -84,6 +87,8 @@ func (p *planter) with(kind string, i int, in bpf.Instruction) {
 func (p *planter) drop(i int) {
 	kind := "instruction dropped"
 	switch in := p.code[i]; {
+	case isCall(in):
+		kind = "call dropped"
 	case in.IsAtomic():
 		kind = "atomic dropped"
 	case in.IsStore():
@@ -91,7 +96,7 @@ func (p *planter) drop(i int) {
 	case in.IsLoad():
 		kind = "load dropped"
 	}
-	p.add(kind, p.code[i].IsAtomic(), slices.Delete(slices.Clone(p.code), i, i+1))
+	p.add(kind, p.code[i].IsAtomic() || isCall(p.code[i]), slices.Delete(slices.Clone(p.code), i, i+1))
 }
 
 func (p *planter) swap(i int) {
@@ -102,6 +107,8 @@ func (p *planter) swap(i int) {
 	code[i], code[i+1] = code[i+1], code[i]
 	kind, never := "instructions reordered", p.shared[i] && p.shared[i+1]
 	switch {
+	case isCall(p.code[i]) || isCall(p.code[i+1]):
+		kind = "call reordered"
 	case never:
 		kind = "shared accesses swapped"
 	case p.code[i].IsStore() && p.code[i+1].IsStore():
@@ -120,7 +127,10 @@ func (p *planter) twice(i int) {
 		return
 	}
 	kind := "instruction repeated"
-	if p.shared[i] {
+	switch {
+	case isCall(in):
+		kind = "call repeated"
+	case p.shared[i]:
 		kind = "shared access repeated"
 	}
 	p.add(kind, p.shared[i], slices.Insert(slices.Clone(p.code), i, in))
@@ -140,6 +150,46 @@ func (p *planter) immediate(i int, in bpf.Instruction) {
 	changed := in
 	changed.Imm = -in.Imm
 	p.with("constant negated", i, changed)
+}
+
+// call makes another call, or the same with one argument, or one byte of the
+// stack, changed just before it or put back just behind it.
+func (p *planter) call(i int, in bpf.Instruction) {
+	changed := in
+	changed.Imm++
+	p.add("another call", true, append(append(slices.Clone(p.code[:i]), changed), p.code[i+1:]...))
+	before := func(kind string, add ...bpf.Instruction) {
+		p.add(kind, false, slices.Insert(slices.Clone(p.code), i, add...))
+	}
+	for r := bpf.R1; r <= bpf.R5; r++ {
+		before("argument changed", bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpAdd, Dst: r, Imm: 1})
+		before("argument lost", bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov, Dst: r, Imm: 1})
+		p.add("lost register used", false, slices.Insert(slices.Clone(p.code), i+1,
+			bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: bpf.R6, Src: r}))
+	}
+	for off := int16(-4); off >= -24; off -= 4 {
+		before("stack changed before a call", bpf.Instruction{Op: bpf.ClassST | bpf.ModeMem | bpf.SizeW, Dst: bpf.R10, Off: off, Imm: 77})
+		p.add("stack changed behind a call", false, slices.Insert(slices.Clone(p.code), i+1,
+			bpf.Instruction{Op: bpf.ClassST | bpf.ModeMem | bpf.SizeW, Dst: bpf.R10, Off: off, Imm: 77}))
+	}
+	for j := range p.code {
+		p.across(i, j)
+	}
+}
+
+// across moves an instruction to the other side of a call.
+func (p *planter) across(i, j int) {
+	in := p.code[j]
+	if j == i || isCall(in) || in.IsCondJump() {
+		return
+	}
+	kind := "moved past a call"
+	if p.shared[j] {
+		kind = "shared access moved past a call"
+	}
+	code := slices.Delete(slices.Clone(p.code), j, j+1)
+	// Behind the call, which is now at i-1, or before it.
+	p.add(kind, p.shared[j], slices.Insert(code, i, in))
 }
 
 func (p *planter) registers(i int, in bpf.Instruction) {

@@ -18,18 +18,19 @@ import (
 // one access to the hardware as well (see grouper.whole). Between the groups memory changes as it
 // pleases, the same for both codes, and at the end of each group both have
 // written the same. So whatever others do while the new code runs, the old code
-// could have done the same.
+// could have done the same. Calls are in order with everything: no group reaches
+// across one.
 type plan struct {
 	common   kinds
 	escaped  bool
 	fields   bool  // see needsFields
 	wide     bool  // see machine.widen
-	old, new []int // the group of each access to common memory
+	old, new []int // the epoch of each access to common memory
 }
 
 // plain tells whether the first look says everything.
 func (p *plan) plain() bool {
-	return !p.fields && !p.wide && len(slices.Compact(slices.Clone(p.old))) <= 1
+	return !p.fields && !p.wide && !slices.ContainsFunc(p.old, func(epoch int) bool { return epoch != era(epoch)<<eraShift })
 }
 
 // commonKinds is the kinds of memory that others may access.
@@ -46,19 +47,31 @@ func makePlan(w *windows.Window, old, new *machine) (*plan, error) {
 	p := &plan{common: commonKinds(w), escaped: new.m.escaped, fields: needsFields(old) || needsFields(new)}
 	p.wide = loadsWide(old) || loadsWide(new)
 	p.promote(new.m, append(slices.Clone(old.events), new.events...))
-	a, b := p.accesses(old), p.accesses(new)
-	g := grouper{w: w, m: new.m, old: a, new: b}
-	if err := g.check(); err != nil {
-		return nil, err
-	}
-	p.old = g.cut()
-	if p.old == nil {
-		return nil, g.refusal()
-	}
-	for i := range b {
-		p.new = append(p.new, i)
+	for i := range len(old.calls) + 1 {
+		if err := p.group(w, old, new, i); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
+}
+
+// group cuts the accesses of one era.
+func (p *plan) group(w *windows.Window, old, new *machine, era int) error {
+	g := grouper{w: w, m: new.m, old: p.accesses(old, era), new: p.accesses(new, era)}
+	if err := g.check(); err != nil {
+		return err
+	}
+	cut := g.cut()
+	if cut == nil {
+		return g.refusal()
+	}
+	for _, k := range cut {
+		p.old = append(p.old, era<<eraShift+k)
+	}
+	for k := range g.new {
+		p.new = append(p.new, era<<eraShift+k)
+	}
+	return nil
 }
 
 // needsFields tells whether the code reads or writes again, through a pointer
@@ -113,10 +126,10 @@ func (p *plan) promote(m *memory, events []event) {
 	}
 }
 
-// accesses is the events on common memory, and all atomics, in order.
-func (p *plan) accesses(mc *machine) (out []event) {
+// accesses is the events of an era on common memory, and all atomics, in order.
+func (p *plan) accesses(mc *machine, era int) (out []event) {
 	for _, e := range mc.events {
-		if e.atomic || p.common[e.addr.kind] {
+		if e.era == era && (e.atomic || p.common[e.addr.kind]) {
 			out = append(out, e)
 		}
 	}

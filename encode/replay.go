@@ -24,6 +24,7 @@ func Replay(w *windows.Window, code []bpf.Instruction, cx *Counterexample) (diff
 		Counterexample: cx,
 		field:          func(f Field) uint64 { return cx.Fields[f] },
 		open:           func(n int) uint64 { return cx.Open[n] },
+		call:           cx.call,
 	})
 	return what != "", what, err
 }
@@ -39,6 +40,7 @@ type pair struct {
 type program struct {
 	code   []bpf.Instruction
 	events []event
+	calls  []call
 	kinds  [bpf.NumRegisters]flow.Kind // what it leaves in the registers
 }
 
@@ -53,7 +55,7 @@ func newPair(w *windows.Window, code []bpf.Instruction) (*pair, error) {
 		if err := mc.run(side.code); err != nil {
 			return nil, fmt.Errorf("follow the code: %w", err)
 		}
-		side.events = mc.events
+		side.events, side.calls = mc.events, mc.calls
 		for r := range side.kinds {
 			side.kinds[r] = mc.regs[r].kind
 		}
@@ -67,7 +69,8 @@ type world struct {
 	*Counterexample
 	fill  func(at uint64) byte
 	field func(f Field) uint64
-	open  func(n int) uint64 // see Counterexample.Open
+	open  func(n int) uint64                // see Counterexample.Open
+	call  func(n int, at *outcome) behavior // what the n-th callee does
 }
 
 // run runs both codes and says what is needed and differs, if anything.
@@ -90,6 +93,7 @@ type outcome struct {
 	toFields []uint64 // stored to the context
 	atomics  int      // so far
 	open     func(n int) uint64
+	calls    []moment // as each call found it
 }
 
 var _ semantics.Vague[semantics.Word] = (*outcome)(nil)
@@ -115,6 +119,12 @@ func (p *program) run(in world, big bool) (*outcome, error) {
 	events := p.events
 	for _, i := range p.code {
 		var err error
+		if isCall(i) {
+			if err := out.called(p.calls[len(out.calls)], in); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		isAccess := i.IsLoad() || i.IsStore() || i.IsAtomic()
 		switch {
 		case i.IsCondJump():
@@ -160,6 +170,9 @@ func (o *outcome) access(in bpf.Instruction, ev event, field func(Field) uint64)
 
 // compare says what is needed and differs, or nothing.
 func (p *pair) compare(frame uint64, a, b *outcome) string {
+	if what := p.compareCalls(frame, a, b); what != "" {
+		return what
+	}
 	if a.taken != b.taken {
 		return "the branch"
 	}

@@ -21,8 +21,12 @@ func differsSomewhere(t testing.TB, w *windows.Window, code []bpf.Instruction, n
 	if err != nil {
 		t.Fatal(err)
 	}
+	calls, err := flow.Follow(w.Fn, w.BigEndian, w.Facts, w.Code)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for seed := range uint64(n) {
-		in, ok := randomWorld(w, seed)
+		in, ok := randomWorld(w, calls, seed)
 		if !ok {
 			continue
 		}
@@ -51,7 +55,7 @@ type states struct {
 }
 
 // randomWorld is a state that the facts allow, or not ok where none came up.
-func randomWorld(w *windows.Window, seed uint64) (world, bool) {
+func randomWorld(w *windows.Window, calls []flow.Call, seed uint64) (world, bool) {
 	s := newStates(seed)
 	cx := &Counterexample{Memory: map[uint64]byte{}, Symbols: map[int32]uint64{}}
 	for r, v := range w.Facts.Regs {
@@ -88,7 +92,7 @@ func randomWorld(w *windows.Window, seed uint64) (world, bool) {
 			}
 		}
 		return fields[f]
-	}, open}
+	}, open, s.callees(w, calls, memory)}
 	stack := func(off int) byte {
 		at := s.frame + uint64(int64(off))
 		if b, ok := cx.Memory[at]; ok {
@@ -97,6 +101,36 @@ func randomWorld(w *windows.Window, seed uint64) (world, bool) {
 		return in.fill(at)
 	}
 	return in, w.Facts.Contains(cx.Regs, stack, w.BigEndian) == nil
+}
+
+// callees do what the window's calls may do: they leave any result of its kind,
+// change all memory that others see, and of the frame what they may write, or
+// some of it.
+func (s *states) callees(w *windows.Window, calls []flow.Call, memory uint64) func(int, *outcome) behavior {
+	var all []behavior
+	for n, c := range calls {
+		b := behavior{r0: s.value(c.Result), keeps: c.MayEnd && s.rng.IntN(2) == 0, frame: map[uint64]byte{}}
+		b.fill = func(at uint64) byte { return byte(mix(memory, at, uint64(n)+1)) }
+		writes := 0
+		if c.Frame || c.Writes != (flow.Bytes{}) {
+			writes = s.rng.IntN(3)
+		}
+		for off := -flow.StackSize; off < 0 && writes > 0; off++ {
+			if (c.Frame || c.Writes.Has(off)) && s.rng.IntN(2) < writes {
+				b.frame[s.frame+uint64(int64(off))] = byte(s.rng.Uint32())
+			}
+		}
+		all = append(all, b)
+	}
+	tables := map[*outcome]*table{}
+	return func(n int, at *outcome) behavior {
+		b := all[n]
+		if tables[at] == nil {
+			tables[at] = &table{seed: memory, shared: w.Shared[flow.KindMapValue], there: map[string]uint64{}}
+		}
+		tables[at].call(calls[n], &b, at)
+		return b
+	}
 }
 
 // value is a number for v. Values of one base agree.

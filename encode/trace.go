@@ -1,6 +1,8 @@
 package encode
 
 import (
+	"slices"
+
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/windows"
 )
@@ -24,9 +26,9 @@ func checkTouch(w *windows.Window, old, new *machine, i int) error {
 	switch {
 	case ev.addr.kind == flow.KindContext:
 		return nil
-	case ev.store && !old.touched(ev.addr, ev.size, true):
+	case ev.store && !old.touched(ev, true):
 		return unsafef("%v: writes where the old code did not", ev.in)
-	case !ev.load || old.touched(ev.addr, ev.size, false) && !onFrame:
+	case !ev.load || old.touched(ev, false) && !onFrame:
 		return exactForm(w, old, ev)
 	case onFrame:
 		return checkFrameLoad(w, old, new, i)
@@ -51,7 +53,7 @@ func checkFrameLoad(w *windows.Window, old, new *machine, i int) error {
 	ev := new.events[i]
 	for b := range ev.size {
 		a := ev.addr.at(b)
-		if w.Facts.Written.Has(int(a.off)) || writtenBefore(new.events[:i], a) || readFirst(old.events, a) {
+		if w.Facts.Written.Has(int(a.off)) || new.writtenBefore(i, a) || old.readFirst(a) {
 			continue
 		}
 		return unsafef("%v: reads stack bytes that may not have been written", ev.in)
@@ -59,20 +61,30 @@ func checkFrameLoad(w *windows.Window, old, new *machine, i int) error {
 	return nil
 }
 
-func writtenBefore(events []event, a address) bool {
-	for _, e := range events {
+// writtenBefore tells whether the byte of the frame is written before the i-th
+// access, by the code or, for sure, by what it calls.
+func (mc *machine) writtenBefore(i int, a address) bool {
+	for _, e := range mc.events[:i] {
 		if _, ok := a.in(e.addr, e.size); ok && e.store {
+			return true
+		}
+	}
+	for _, c := range mc.calls {
+		if c.events <= i && c.Written.Has(int(a.off)) {
 			return true
 		}
 	}
 	return false
 }
 
-// readFirst tells whether the byte is read before it is written.
-func readFirst(events []event, a address) bool {
-	for _, e := range events {
+// readFirst tells whether the byte of the frame is read before it, perhaps, is
+// written.
+func (mc *machine) readFirst(a address) bool {
+	for i, e := range mc.events {
 		if _, ok := a.in(e.addr, e.size); ok {
-			return e.load
+			return e.load && !slices.ContainsFunc(mc.calls, func(c call) bool {
+				return c.events <= i && (c.frame || c.Writes.Has(int(a.off)))
+			})
 		}
 	}
 	return false

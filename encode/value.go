@@ -12,6 +12,13 @@ type value struct {
 // terms is the domain of Z3 terms (semantics.Domain).
 type terms struct{ g *graph }
 
+// losePacket makes a packet pointer a mere number.
+func (v *value) losePacket() {
+	if v.kind == flow.KindPacket || v.kind == flow.KindPacketEnd {
+		v.kind = flow.KindAny
+	}
+}
+
 func scalar(n *node) value { return value{node: n, kind: flow.KindScalar} }
 
 func (t terms) Const(v uint64, width int) value { return scalar(t.g.constant(v, width)) }

@@ -32,6 +32,17 @@ type Counterexample struct {
 	Symbols map[int32]uint64 // values of the symbols, by bpf.Ref
 	Fields  map[Field]uint64 // what the context's fields hold, as 64-bit values
 	Open    map[int]uint64   // what the n-th atomic leaves where kernels differ (semantics.Vague)
+	Calls   []Called         // what the calls do
+}
+
+// Called is what a call, or a legacy packet load, leaves behind.
+type Called struct {
+	R0    uint64
+	Keeps bool // R0 is left as it was
+	// Memory is the bytes of the own frame that the callee wrote and all other
+	// memory as it is afterwards. Bytes that are not in it are zero, but on the
+	// own frame as they were.
+	Memory map[uint64]byte
 }
 
 // Field is an access to the context, Off and Size in bytes, after so many

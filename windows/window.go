@@ -17,9 +17,11 @@ type Window struct {
 	Fn    *bpf.Function // for its symbols; the code is Code
 	Block int           // index in Fn.Blocks
 	Start int           // index of the first instruction in the block
-	// Code is straight-line: arithmetic, immediates, loads, stores, atomics. Only
-	// its last instruction may be a conditional jump, whose target and
-	// fall-through a replacement keeps and whose condition it may rewrite.
+	// Code is straight-line: arithmetic, immediates, loads, stores, atomics, and in
+	// windows of whole blocks (see Block) calls and legacy packet loads, which a
+	// replacement keeps. Only its last instruction may be a conditional jump, whose
+	// target and fall-through a replacement keeps and whose condition it may
+	// rewrite.
 	Code  []bpf.Instruction
 	Facts flow.State // holds before Code
 	Needs flow.Live  // read after Code (on either way out)

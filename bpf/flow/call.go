@@ -173,12 +173,16 @@ func (m *machine) call(in bpf.Instruction) {
 	if h != nil {
 		result = m.result(h)
 	}
-	if h == nil || h.MovesPacket || h.Callback {
+	if movesPacket(h) {
 		m.losePackets()
 	}
 	m.loseArguments()
 	m.SetReg(bpf.R0, number{result, 64})
 }
+
+// movesPacket tells whether a helper, or nil for anything else that is called,
+// may move packet data.
+func movesPacket(h *semantics.Helper) bool { return h == nil || h.MovesPacket || h.Callback }
 
 // noteWritten adds the bytes that a helper is sure to be given to write. The
 // verifier takes them for written even where the helper fails.
