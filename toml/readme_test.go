@@ -23,7 +23,7 @@ func TestReadme(t *testing.T) {
 	for _, table := range []struct {
 		prefix string
 		keys   schema
-	}{{"", topLevel}, {"budget.", topLevel["budget"].table}, {"window.", topLevel["window"].table}, {"memory.", topLevel["memory"].table}} {
+	}{{"", topLevel}, {"budget.", topLevel["budget"].table}, {"window.", topLevel["window"].table}, {"memory.", topLevel["memory"].table}, {"limit.", topLevel["limit"].table}} {
 		for key, entry := range table.keys {
 			if entry.parse != nil && !strings.Contains(string(readme), "| `"+table.prefix+key+"` |") {
 				t.Errorf("README.md does not explain %s%s", table.prefix, key)
