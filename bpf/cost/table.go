@@ -15,17 +15,17 @@ type Entry struct {
 	// Size is the machine code in bytes by destination and source register; 0
 	// for what was not measured.
 	Size [bpf.NumRegisters][bpf.NumRegisters]uint8
-	// Latency is the time from the operands to the result, Work the share of the
-	// time of many independent ones, both in picoseconds.
+	// Latency is the time from the last operand to the result, Work the share of
+	// the time of many independent ones, both in picoseconds.
 	Latency, Work int
 }
 
 // Table is a measurement of one JIT compiler on one processor.
 type Table struct {
 	Date, CPU, Kernel string
-	// Forward is the time in picoseconds from a store to a load that reads what
-	// it wrote, beyond the load's own latency; Stall the same where the load
-	// reads more than the store wrote.
+	// Forward is what a load that reads what a store wrote takes in picoseconds
+	// beyond the latencies of the two, negative where the processor knows what
+	// is stored; Stall the same where the load reads more than the store wrote.
 	Forward, Stall int
 	Entries        map[Form]*Entry
 }

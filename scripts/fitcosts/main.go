@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -54,20 +55,28 @@ func fit() error {
 		}
 		t.Entries[cost.FormOf(in)] = e
 	}
-	settle(t)
-	load, err := bpf.ParseCode("r1 = *(u64 *)(r2 + 8)")
+	k.settle(t)
+	pair, err := bpf.ParseCode("*(u64 *)(r1 + 8) = r2\nr1 = *(u64 *)(r2 + 8)")
 	if err != nil {
 		return err
 	}
-	if err := k.memory(t, t.Entries[cost.FormOf(load[0])].Latency); err != nil {
+	if err := k.memory(t, latency(t, pair)); err != nil {
 		return err
 	}
 	return write(t, all)
 }
 
+func latency(t *cost.Table, code []bpf.Instruction) (sum int) {
+	for _, in := range code {
+		sum += t.Entries[cost.FormOf(in)].Latency
+	}
+	return sum
+}
+
 // settle gives forms that differ in their encoding alone the least time measured
-// for any of them: what else the machine does only adds to it.
-func settle(t *cost.Table) {
+// for any of them: what else the machine does only adds to it. A result is there
+// at the end of a cycle.
+func (k *kernel) settle(t *cost.Table) {
 	least := map[cost.Form]*cost.Entry{}
 	for f, e := range t.Entries {
 		f = family(f)
@@ -80,8 +89,13 @@ func settle(t *cost.Table) {
 	}
 	for f, e := range t.Entries {
 		l := least[family(f)]
-		e.Latency, e.Work = l.Latency, l.Work
+		e.Latency, e.Work = k.cycles(l.Latency), l.Work
 	}
+}
+
+// cycles is a time in picoseconds as whole cycles.
+func (k *kernel) cycles(ps int) int {
+	return rounded(math.Round(float64(ps)/k.cycle) * k.cycle)
 }
 
 // family is a form that stands for all that take the same time.
@@ -91,6 +105,10 @@ func family(f cost.Form) cost.Form {
 	switch {
 	case in.IsCondJump(): // taken or not matters more than what is compared
 		return cost.Form{Op: bpf.ClassJMP | bpf.OpJEq}
+	case in.IsLoad():
+		f.Op = f.Op&^bpf.SizeDW | bpf.SizeB
+	case in.IsStore():
+		f.Op = bpf.ClassSTX | bpf.ModeMem
 	case in.Op == bpf.LoadImm64:
 		if f.Operand != cost.Wide {
 			f.Operand = cost.NoImmediate

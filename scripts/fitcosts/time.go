@@ -22,8 +22,10 @@ func (k *kernel) times(sample bpf.Instruction, e *cost.Entry) error {
 		return err
 	}
 	e.Work = rounded(work)
-	latency := work
+	latency := k.cycle
 	switch {
+	case sample.IsALU() && !dependent(sample), sample.Op == bpf.LoadImm64:
+		latency = 0 // it waits for nothing
 	case sample.IsLoad():
 		if latency, err = k.perCopy(func(p *program, i int) { chase(p, sample) }); err == nil {
 			latency -= 2 * k.cycle
@@ -31,7 +33,7 @@ func (k *kernel) times(sample bpf.Instruction, e *cost.Entry) error {
 	case dependent(sample):
 		latency, err = k.perCopy(func(p *program, i int) { p.add(chained(sample, i)) })
 	}
-	e.Latency = rounded(max(latency, work))
+	e.Latency = rounded(latency)
 	return err
 }
 
@@ -99,8 +101,9 @@ func chase(p *program, load bpf.Instruction) {
 }
 
 // memory fills in what it costs to read what has just been written: all of it,
-// and more than one store wrote.
-func (k *kernel) memory(t *cost.Table, load int) error {
+// and more than one store wrote. pair is the time of a store and a load by
+// themselves.
+func (k *kernel) memory(t *cost.Table, pair int) error {
 	whole, err := k.perCopy(func(p *program, _ int) {
 		p.text("*(u64 *)(r9 + 8) = r1\nr1 = *(u64 *)(r9 + 8)")
 	})
@@ -110,7 +113,7 @@ func (k *kernel) memory(t *cost.Table, load int) error {
 	part, err := k.perCopy(func(p *program, _ int) {
 		p.text("*(u32 *)(r9 + 8) = r1\nr1 = *(u64 *)(r9 + 8)")
 	})
-	t.Forward, t.Stall = rounded(whole)-load, rounded(part)-load
+	t.Forward, t.Stall = k.cycles(rounded(whole))-pair, k.cycles(rounded(part))-pair
 	return err
 }
 
