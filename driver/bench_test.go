@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
+	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 )
 
@@ -40,7 +41,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 // fixed are measurements with every kind of result in them.
 func fixed() measurements {
-	all := measurements{Objects: []objectMeasurement{
+	all := measurements{Goal: toml.GoalBalanced, Objects: []objectMeasurement{
 		{Name: "good", Seconds: 1.25, Runs: 200, Programs: []programMeasurement{{
 			Name: "f", Section: "xdp", Loads: "kept", K2: 90,
 			Before: figures{Slots: 100, JITed: 400, Processed: 1000, Nanos: 50},
@@ -49,7 +50,7 @@ func fixed() measurements {
 		{Name: "two", Seconds: 0.5, Uncertain: "the kernel runs none of its programs on request", Programs: []programMeasurement{{
 			Name: "first", Section: "kprobe/x", Loads: "kept",
 			Before: figures{Slots: 10, JITed: 60, Processed: 9},
-			After:  figures{Slots: 10, JITed: 60, Processed: 9},
+			After:  figures{Slots: 10, JITed: 64, Processed: 10},
 		}, {
 			Name: "second", Section: "lsm/x", Loads: "unknown", Reason: "this kernel or its policy permits no LSM programs",
 			Before: figures{Slots: 20}, After: figures{Slots: 15},

@@ -263,6 +263,8 @@ func costModel(cfg toml.Config) cost.Model {
 		Time: limit(cfg.Limits.Time), Verifier: limit(cfg.Limits.Verifier),
 	}}
 	switch cfg.Goal {
+	case toml.GoalBalanced:
+		m.Goal = cost.Balanced
 	case toml.GoalLatency:
 		m.Goal = cost.Latency
 	case toml.GoalVerifier:

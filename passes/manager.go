@@ -297,8 +297,11 @@ func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.W
 				return encode.Verdict{Outcome: encode.Undecided, Reason: "the window is too hard for the solver"}
 			}
 			c := cost.Of(code)
-			if !c.Within(w.Bounds()) {
+			switch {
+			case !c.Within(w.Bounds()):
 				return encode.Verdict{Outcome: encode.Unsafe, Reason: "it costs more than it may"}
+			case w.Costs.Goal != cost.Size && hidesKey(w, code):
+				return encode.Verdict{Outcome: encode.Unsafe, Reason: "it hides a constant key from the verifier"}
 			}
 			v := check(ctx, checker, w, code)
 			s.count(v)

@@ -11,6 +11,7 @@ type Goal uint8
 // The goals. All break ties by the other measures, slots first.
 const (
 	Size     Goal = iota // slots, then machine code
+	Balanced             // the same, but not at the expense of what the kernel makes of the code
 	Latency              // time
 	Verifier             // instructions that the verifier walks
 )
