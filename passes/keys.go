@@ -10,13 +10,10 @@ import (
 // verifier. A lookup in an array whose key it knows needs no check for null: the
 // verifier drops the code behind that check (kernel/bpf/verifier.c,
 // get_constant_map_key). It knows a key that one store of the key's size wrote,
-// not one that is part of a wider store.
+// and zeros, not one that is part of a wider store.
 func hidesKey(w *windows.Window, code []bpf.Instruction) bool {
 	key, ok := keyBehind(w)
-	if !ok || walk(w, w.Code).last(key) != exactConstant {
-		return false
-	}
-	return walk(w, code).last(key) == otherwise
+	return ok && walk(w, w.Code).knows(key) && !walk(w, code).knows(key)
 }
 
 // keySize in bytes is that of all arrays' keys.
@@ -49,8 +46,8 @@ type content struct {
 
 // store is a store to a known place of the frame.
 type store struct {
-	off, size int64
-	constant  bool
+	off, size      int64
+	constant, zero bool // zero: of an immediate, which does not count as a register's value
 }
 
 // walked is what is known at the end of straight-line code.
@@ -76,7 +73,8 @@ func walk(w *windows.Window, code []bpf.Instruction) *walked {
 func (s *walked) step(fn *bpf.Function, in bpf.Instruction) {
 	if in.IsStore() && s.regs[in.Dst].frame {
 		constant := in.Op.Class() == bpf.ClassST || s.regs[in.Src].constant
-		s.stores = append(s.stores, store{s.regs[in.Dst].off + int64(in.Off), int64(in.Size()), constant})
+		zero := in.Op.Class() == bpf.ClassST && in.Imm == 0
+		s.stores = append(s.stores, store{s.regs[in.Dst].off + int64(in.Off), int64(in.Size()), constant, zero})
 	}
 	if in.Writes() == 0 || in.IsAtomic() {
 		return
@@ -103,26 +101,15 @@ func isArray(s *bpf.Symbol) bool {
 	return s != nil && s.Map != nil && (s.Map.Type == array || s.Map.Type == perCPUArray)
 }
 
-// written says how a key came to be.
-type written uint8
-
-const (
-	otherwise     written = iota // by a store of other bytes, or not here
-	exact                        // by a store of just these bytes
-	exactConstant                // likewise, of a constant
-)
-
-// last is how the key at an offset was written last.
-func (s *walked) last(key int64) written {
+// knows tells whether the verifier knows the key at an offset.
+func (s *walked) knows(key int64) bool {
 	for i := len(s.stores) - 1; i >= 0; i-- {
-		switch st := s.stores[i]; {
-		case st.off == key && st.size == keySize && st.constant:
-			return exactConstant
-		case st.off == key && st.size == keySize:
-			return exact
-		case st.off < key+keySize && key < st.off+st.size:
-			return otherwise
+		st := s.stores[i]
+		if st.off >= key+keySize || key >= st.off+st.size {
+			continue
 		}
+		whole := st.off <= key && key+keySize <= st.off+st.size
+		return st.constant && st.size == keySize && st.off == key || st.zero && whole
 	}
-	return otherwise
+	return false
 }

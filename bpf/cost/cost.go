@@ -13,13 +13,17 @@ type Cost struct {
 	Bytes  int // machine code, as the x86-64 JIT compiler makes it
 	Time   int // picoseconds: as estimated for a run through it
 	Walked int // instructions that the verifier walks, once through it
+	// Ops counts instructions that do anything but load a constant, and those
+	// that access memory twice: what a constant is, all that comes after knows.
+	Ops int
 }
 
 // Of is the cost of straight-line code. Its time is that of the longest chain
 // of instructions that wait for each other, or that of all instructions'
 // shares where those take longer.
-func Of(code []bpf.Instruction) Cost {
-	t := Default()
+func Of(code []bpf.Instruction) Cost { return Default().of(code) }
+
+func (t *Table) of(code []bpf.Instruction) Cost {
 	c := Cost{Slots: bpf.Slots(code), Walked: len(code)}
 	work := 0
 	p := path{table: t}
@@ -27,10 +31,21 @@ func Of(code []bpf.Instruction) Cost {
 		size, e := t.lookup(code[i])
 		c.Bytes += size
 		work += e.Work
+		c.Ops += ops(code[i])
 		p.add(code[i], e.Latency)
 	}
 	c.Time = max(work, p.longest)
 	return c
+}
+
+func ops(in bpf.Instruction) int {
+	switch {
+	case in.IsLoad(), in.IsStore(), in.IsAtomic():
+		return 2
+	case in.Op == bpf.LoadImm64, in.IsALU() && in.Op.ALU() == bpf.OpMov && !in.UsesSrc():
+		return 0
+	}
+	return 1
 }
 
 // Bytes is the machine code of one instruction, in bytes. A jump counts as one
@@ -106,13 +121,13 @@ func (p *path) add(in bpf.Instruction, latency int) {
 			start = max(start, p.ready[r])
 		}
 	}
+	end := start + latency
 	switch {
 	case in.IsLoad():
-		start = max(start, p.stored(p.place(in.Src, in)))
+		end = p.read(p.place(in.Src, in), end, latency)
 	case in.IsAtomic():
-		start = max(start, p.stored(p.place(in.Dst, in)))
+		end = p.read(p.place(in.Dst, in), end, latency)
 	}
-	end := start + latency
 	if in.IsStore() || in.IsAtomic() {
 		p.stores = append(p.stores, stored{p.place(in.Dst, in), end})
 	}
@@ -125,16 +140,17 @@ func (p *path) add(in bpf.Instruction, latency int) {
 	p.longest = max(p.longest, end)
 }
 
-// stored is when the memory at a place can be read. What was written in part
-// only by the last write has to reach the cache first.
-func (p *path) stored(at place) int {
+// read is when an access to a place that would end at end is done. The last
+// write there hands its value on; what it wrote in part only has to reach the
+// cache first.
+func (p *path) read(at place, end, latency int) int {
 	for i := len(p.stores) - 1; i >= 0; i-- {
 		switch s := p.stores[i]; {
 		case s.holds(at):
-			return s.at + p.table.Forward
+			return max(0, s.at+p.table.Forward+latency)
 		case s.meets(at):
-			return s.at + p.table.Stall
+			return max(end, s.at+p.table.Stall+latency)
 		}
 	}
-	return 0
+	return end
 }

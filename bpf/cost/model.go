@@ -8,10 +8,11 @@ import (
 // Goal says which measure counts first.
 type Goal uint8
 
-// The goals. All break ties by the other measures, slots first.
+// The goals. All break ties by slots, then by what code does, then by bytes of
+// machine code.
 const (
-	Size     Goal = iota // slots, then machine code
-	Balanced             // the same, but not at the expense of what the kernel makes of the code
+	Size     Goal = iota // slots
+	Balanced             // slots, but not at the expense of what the kernel makes of the code
 	Latency              // time
 	Verifier             // instructions that the verifier walks
 )
@@ -46,14 +47,15 @@ type Model struct {
 // Compare is negative where a is better than b, positive where it is worse.
 func (m Model) Compare(a, b Cost) int {
 	slots, bytes := cmp.Compare(a.Slots, b.Slots), cmp.Compare(a.Bytes, b.Bytes)
+	ops := cmp.Compare(a.Ops, b.Ops)
 	time, walked := cmp.Compare(a.Time, b.Time), cmp.Compare(a.Walked, b.Walked)
 	switch m.Goal {
 	case Latency:
-		return cmp.Or(time, slots, bytes)
+		return cmp.Or(time, slots, ops, bytes)
 	case Verifier:
-		return cmp.Or(walked, slots, bytes, time)
+		return cmp.Or(walked, slots, ops, bytes, time)
 	}
-	return cmp.Or(slots, bytes, time)
+	return cmp.Or(slots, ops, bytes, time)
 }
 
 // Bounds is what code may cost at most that stands for code that costs before.
