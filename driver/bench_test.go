@@ -125,6 +125,36 @@ func TestMean(t *testing.T) {
 	}
 }
 
+func TestMisses(t *testing.T) {
+	const size, balanced = toml.GoalSize, toml.GoalBalanced
+	tests := []struct {
+		name  string
+		goal  toml.Goal
+		k2    int
+		after figures // clang's are 100 everywhere
+		want  []string
+	}{
+		{"none", balanced, 0, figures{Slots: 95, JITed: 100, Processed: 105, Nanos: 103}, []string{}},
+		{"more code", balanced, 0, figures{Slots: 95, JITed: 101}, []string{"f: 101 JITed bytes, above clang's 100"}},
+		{"more for the verifier", balanced, 0, figures{Slots: 95, Processed: 106},
+			[]string{"f: 106 verifier insns, above clang's 100 by more than 5%"}},
+		{"slower", balanced, 0, figures{Slots: 95, Nanos: 103.5}, []string{"f: 103.5 ns/run, above clang's 100.0 by more than 3%"}},
+		{"size is all that counts", size, 0, figures{Slots: 95, JITed: 200, Processed: 200, Nanos: 200}, []string{}},
+		{"larger than K2's, and all in all", size, 94, figures{Slots: 95}, []string{"f: 95 slots, above K2's 94", "mean reduction 5.0%, should be 20%"}},
+		{"too little in all", balanced, 99, figures{Slots: 95}, []string{"mean reduction 5.0%, should be 12%"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := programMeasurement{Name: "f", K2: test.k2, Before: figures{100, 100, 100, 100}, After: test.after}
+			all := measurements{Goal: test.goal, Objects: []objectMeasurement{{Name: "f", Programs: []programMeasurement{p}}}}
+			all.conclude()
+			if diff := cmp.Diff(test.want, all.Misses); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestParsePublished(t *testing.T) {
 	got, err := parsePublished([]byte("# name\n\nsocket/0\tsocket_0\tsocket/0\t29\t27\n"))
 	if err != nil || len(got) != 1 || got[0] != (published{"socket/0", "socket_0", 27}) {
