@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 )
 
@@ -22,8 +23,9 @@ func (d *driver) benchCommand() *cli.Command {
 		Usage:     "optimise objects and measure what that brings",
 		ArgsUsage: "FOLDER|FILE.o|FILE.c…",
 		Description: "Folders are searched for objects and C files. One with a pack.py and a programs.tsv holds\n" +
-			"published results: pack.py makes the objects. The exit code tells whether every program\n" +
-			"was optimised, still loads and has not grown.",
+			"published results: pack.py makes the objects. Misses are programs that are not as good as\n" +
+			"they should be under the settings' goal. The exit code tells whether every program was\n" +
+			"optimised, still loads and has not grown.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"},
 			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
@@ -53,6 +55,7 @@ func (d *driver) measureAll(gather func(context.Context) ([]candidate, error), k
 	if kernel != nil {
 		all.NoKernel = kernel.Error()
 	}
+	all.Goal = commonGoal(candidates)
 	for i, c := range candidates {
 		d.progress(i, len(candidates), c.name)
 		m := d.measure(ctx, c, kernel)
@@ -70,6 +73,18 @@ func (d *driver) measureAll(gather func(context.Context) ([]candidate, error), k
 		return cli.Exit("", exitFailure)
 	}
 	return nil
+}
+
+// commonGoal is the goal of all candidates, or "" where they have several.
+func commonGoal(candidates []candidate) toml.Goal {
+	var goal toml.Goal
+	for i, c := range candidates {
+		if i > 0 && c.settings.Goal != goal {
+			return ""
+		}
+		goal = c.settings.Goal
+	}
+	return goal
 }
 
 func printMeasurements(w io.Writer, all measurements, asJSON bool, print func(io.Writer, measurements)) error {

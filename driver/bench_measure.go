@@ -10,15 +10,18 @@ import (
 
 	"github.com/k2cc/k2cc/examples"
 	"github.com/k2cc/k2cc/examples/interp"
+	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 )
 
 // measurements are the results for all objects.
 type measurements struct {
+	Goal     toml.Goal           `json:"goal,omitempty"`      // of the settings, where all objects have one
 	NoKernel string              `json:"no_kernel,omitempty"` // why nothing was loaded
 	Objects  []objectMeasurement `json:"objects"`
 	Mean     means               `json:"mean"`
 	Failures []string            `json:"failures"` // what ought not to be
+	Misses   []string            `json:"misses"`   // what is not as good as it should be
 }
 
 // objectMeasurement is the result for one object.

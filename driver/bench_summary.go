@@ -101,6 +101,7 @@ func (all *measurements) conclude() {
 		Seconds: s.seconds,
 	}
 	all.Failures = all.failures()
+	all.Misses = all.misses(s)
 }
 
 func (m mean) number() *float64 {

@@ -8,13 +8,14 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 )
 
 // benchTable prints measurements next to published ones.
 func benchTable(w io.Writer, all measurements) {
 	sum := all.summary()
-	t := measureTable(w, table.Row{"program", "clang", "K2", "k2cc", "saved", "K2 saved", "loads",
+	t := measureTable(w, all.Goal, table.Row{"program", "clang", "K2", "k2cc", "saved", "K2 saved", "loads",
 		"JITed bytes", "verifier insns", "ns/run", "s"})
 	for _, m := range all.Objects {
 		for i, p := range m.Programs {
@@ -34,7 +35,7 @@ func benchTable(w io.Writer, all measurements) {
 // demoTable prints measurements of objects with known inputs.
 func demoTable(w io.Writer, all measurements) {
 	sum := all.summary()
-	t := measureTable(w, table.Row{"program", "clang", "k2cc", "saved", "loads", "alike",
+	t := measureTable(w, all.Goal, table.Row{"program", "clang", "k2cc", "saved", "loads", "alike",
 		"JITed bytes", "verifier insns", "ns/run", "s"})
 	for _, m := range all.Objects {
 		for i, p := range m.Programs {
@@ -53,8 +54,11 @@ func demoTable(w io.Writer, all measurements) {
 
 // measureTable has text on the left in its first column, and numbers on the
 // right in all others.
-func measureTable(w io.Writer, header table.Row) table.Writer {
+func measureTable(w io.Writer, goal toml.Goal, header table.Row) table.Writer {
 	t := newTable(w)
+	if goal != "" {
+		t.SetTitle("goal: %s", goal)
+	}
 	t.AppendHeader(header)
 	var configs []table.ColumnConfig
 	for i := range header {
@@ -86,6 +90,9 @@ func notes(w io.Writer, all measurements) {
 				fmt.Fprintf(w, "%s: %s\n", m.programName(p), p.Reason)
 			}
 		}
+	}
+	for _, miss := range all.Misses {
+		fmt.Fprintf(w, "miss: %s\n", miss)
 	}
 	for _, failure := range all.Failures {
 		fmt.Fprintf(w, "FAILED: %s\n", failure)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
+	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 )
 
@@ -40,7 +41,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 // fixed are measurements with every kind of result in them.
 func fixed() measurements {
-	all := measurements{Objects: []objectMeasurement{
+	all := measurements{Goal: toml.GoalBalanced, Objects: []objectMeasurement{
 		{Name: "good", Seconds: 1.25, Runs: 200, Programs: []programMeasurement{{
 			Name: "f", Section: "xdp", Loads: "kept", K2: 90,
 			Before: figures{Slots: 100, JITed: 400, Processed: 1000, Nanos: 50},
@@ -49,7 +50,7 @@ func fixed() measurements {
 		{Name: "two", Seconds: 0.5, Uncertain: "the kernel runs none of its programs on request", Programs: []programMeasurement{{
 			Name: "first", Section: "kprobe/x", Loads: "kept",
 			Before: figures{Slots: 10, JITed: 60, Processed: 9},
-			After:  figures{Slots: 10, JITed: 60, Processed: 9},
+			After:  figures{Slots: 10, JITed: 64, Processed: 10},
 		}, {
 			Name: "second", Section: "lsm/x", Loads: "unknown", Reason: "this kernel or its policy permits no LSM programs",
 			Before: figures{Slots: 20}, After: figures{Slots: 15},
@@ -119,6 +120,36 @@ func TestMean(t *testing.T) {
 			}
 			if m.change() != test.change || m.percent() != test.percent {
 				t.Errorf("change %s, reduction %s, want %s and %s", m.change(), m.percent(), test.change, test.percent)
+			}
+		})
+	}
+}
+
+func TestMisses(t *testing.T) {
+	const size, balanced = toml.GoalSize, toml.GoalBalanced
+	tests := []struct {
+		name  string
+		goal  toml.Goal
+		k2    int
+		after figures // clang's are 100 everywhere
+		want  []string
+	}{
+		{"none", balanced, 0, figures{Slots: 95, JITed: 100, Processed: 105, Nanos: 103}, []string{}},
+		{"more code", balanced, 0, figures{Slots: 95, JITed: 101}, []string{"f: 101 JITed bytes, above clang's 100"}},
+		{"more for the verifier", balanced, 0, figures{Slots: 95, Processed: 106},
+			[]string{"f: 106 verifier insns, above clang's 100 by more than 5%"}},
+		{"slower", balanced, 0, figures{Slots: 95, Nanos: 103.5}, []string{"f: 103.5 ns/run, above clang's 100.0 by more than 3%"}},
+		{"size is all that counts", size, 0, figures{Slots: 95, JITed: 200, Processed: 200, Nanos: 200}, []string{}},
+		{"larger than K2's, and all in all", size, 94, figures{Slots: 95}, []string{"f: 95 slots, above K2's 94", "mean reduction 5.0%, should be 20%"}},
+		{"too little in all", balanced, 99, figures{Slots: 95}, []string{"mean reduction 5.0%, should be 12%"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := programMeasurement{Name: "f", K2: test.k2, Before: figures{100, 100, 100, 100}, After: test.after}
+			all := measurements{Goal: test.goal, Objects: []objectMeasurement{{Name: "f", Programs: []programMeasurement{p}}}}
+			all.conclude()
+			if diff := cmp.Diff(test.want, all.Misses); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

@@ -2,57 +2,70 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/verify"
 	"github.com/k2cc/k2cc/windows"
 )
 
 // confirm has the kernel load the new object. Where a program is rejected that
-// the kernel accepted before, the rewrites at fault are found by bisection and
-// taken back.
+// the kernel accepted before, or has more machine code or more for the verifier
+// to walk than the settings allow, the rewrites at fault are found by bisection
+// and taken back.
 func (o *rewriter) confirm(ctx context.Context, out []byte) ([]byte, error) {
 	// Rewrites taken back in one program may matter to another that shares a
 	// subprogram, so all are asked again until none is rejected.
 	for range 2*len(o.before) + 1 {
-		broken, opts, err := o.anyBroken(ctx, out)
-		if err != nil || len(broken) == 0 {
+		bad, opts, err := o.anyBad(ctx, out)
+		if err != nil || len(bad) == 0 {
 			return out, err
 		}
-		if out, err = o.repair(ctx, broken[0], opts); err != nil {
+		if out, err = o.repair(ctx, bad[0], opts); err != nil {
 			return nil, err
 		}
 	}
 	return o.in, errStillBroken
 }
 
-// anyBroken asks the kernel about the object as it is, and with constants that
+// anyBad asks the kernel about the object as it is, and with constants that
 // may be set to anything before it is loaded: the verifier does not walk code
 // that it takes to be dead.
-func (o *rewriter) anyBroken(ctx context.Context, out []byte) ([]verify.Comparison, verify.Options, error) {
+func (o *rewriter) anyBad(ctx context.Context, out []byte) ([]verify.Comparison, verify.Options, error) {
 	opts := verify.Options{}
-	broken, err := o.broken(ctx, out, o.before, opts)
-	if err == nil && len(broken) == 0 {
+	bad, err := o.bad(ctx, out, o.before, opts)
+	if err == nil && len(bad) == 0 {
 		opts.Thaw = true
-		broken, err = o.broken(ctx, out, o.thawed, opts)
+		bad, err = o.bad(ctx, out, o.thawed, opts)
 	}
-	return broken, opts, err
+	return bad, opts, err
 }
 
-// broken is the programs of before that the object makes the kernel reject.
-func (o *rewriter) broken(ctx context.Context, out []byte, before []verify.ProgramResult, opts verify.Options) ([]verify.Comparison, error) {
+// bad is the programs of before that the object makes the kernel reject, or that
+// cost more in it than they may.
+func (o *rewriter) bad(ctx context.Context, out []byte, before []verify.ProgramResult, opts verify.Options) ([]verify.Comparison, error) {
 	all, err := o.kernel.CompareWith(ctx, before, out, opts)
 	if err != nil {
 		return nil, err
 	}
-	var broken []verify.Comparison
-	for _, c := range all {
-		if c.Verdict == verify.Broken {
-			broken = append(broken, c)
-		}
+	return slices.DeleteFunc(all, func(c verify.Comparison) bool {
+		return c.Verdict != verify.Broken && (opts.Thaw || o.affordable(c))
+	}), nil
+}
+
+// affordable tells whether a program costs no more in the kernel than its
+// settings allow. Where constants are not what they will be, nothing is said
+// about that.
+func (o *rewriter) affordable(c verify.Comparison) bool {
+	if c.Verdict != verify.Kept {
+		return true
 	}
-	return broken, nil
+	before := cost.Cost{Slots: c.Old.Slots, Bytes: c.Old.JITed, Walked: c.Old.Processed}
+	after := cost.Cost{Slots: c.New.Slots, Bytes: c.New.JITed, Walked: c.New.Processed}
+	return after.Within(costModel(o.opts.Config.For(c.Name, c.Old.Section)).Bounds(before))
 }
 
 // rewrite is a replaced segment of one of the object's functions.
@@ -62,47 +75,64 @@ type rewrite struct {
 	now []bpf.Instruction
 }
 
-// repair takes back what makes one program fail to load.
+// maxCostLoads bounds how often a program is loaded to find what makes it cost
+// too much: when that is spent, what is not known to be innocent goes.
+const maxCostLoads = 64
+
+var errCostLoads = errors.New("loaded often enough")
+
+// repair takes back what makes one program fail to load, or cost too much.
 func (o *rewriter) repair(ctx context.Context, c verify.Comparison, opts verify.Options) ([]byte, error) {
 	before := []verify.ProgramResult{c.Old}
 	if err := o.keepShape(ctx, c.Name, before, opts); err != nil {
 		return nil, err
 	}
 	items := o.rewritesOf(c.Name)
+	loads := 0
 	_, dropped, err := verify.Guilty(ctx, items, func(ctx context.Context, kept []rewrite) (bool, error) {
+		if loads++; loads > maxCostLoads && c.Verdict == verify.Kept {
+			return false, errCostLoads
+		}
 		out, err := o.with(ctx, items, kept)
 		if err != nil {
 			return false, err
 		}
-		broken, err := o.broken(ctx, out, before, opts)
-		return len(broken) == 0, err
+		bad, err := o.bad(ctx, out, before, opts)
+		return len(bad) == 0, err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("find what the verifier rejects in %s: %w", c.Name, err)
+	if err != nil && !errors.Is(err, errCostLoads) {
+		return nil, fmt.Errorf("find what the kernel minds in %s: %w", c.Name, err)
+	}
+	for _, r := range dropped {
+		if c.Verdict == verify.Kept {
+			r.job.dear++
+		} else {
+			r.job.rejected++
+		}
 	}
 	return o.without(ctx, c.Name, dropped)
 }
 
 // keepShape looks for rewrites anew without simpler control flow, where that
-// alone makes the program fail to load.
+// alone makes the program fail to load or cost too much.
 func (o *rewriter) keepShape(ctx context.Context, program string, before []verify.ProgramResult, opts verify.Options) error {
 	items := o.rewritesOf(program)
 	out, err := o.with(ctx, items, nil)
 	if err != nil {
 		return err
 	}
-	broken, err := o.broken(ctx, out, before, opts)
+	bad, err := o.bad(ctx, out, before, opts)
 	if err != nil {
 		return err
 	}
-	if len(broken) == 0 {
+	if len(bad) == 0 {
 		_, err = o.with(ctx, items, items)
 		return err
 	}
 	jobs := o.jobsOf(program)
 	for _, j := range jobs {
 		j.jumps = false
-		j.left = "simpler control flow is rejected by the verifier"
+		j.left = "simpler control flow is rejected by the verifier, or costs more than it may"
 		if err := o.begin(ctx, j); err != nil {
 			return err
 		}
@@ -160,7 +190,6 @@ func (o *rewriter) without(ctx context.Context, program string, dropped []rewrit
 	drop := map[*windows.Segment]bool{}
 	for _, r := range dropped {
 		drop[r.seg] = true
-		r.job.rejected++
 	}
 	for _, j := range o.jobsOf(program) {
 		if err := j.result.Without(ctx, drop); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/object"
 	"github.com/k2cc/k2cc/encode"
@@ -80,8 +81,9 @@ type work struct {
 	jumps   bool // simplify control flow
 	result  *passes.Result
 	left    string // why the function, or a part of what was found, was left alone
-	// rejected counts the rewrites that the verifier did not accept.
-	rejected int
+	// rejected counts the rewrites that the verifier did not accept, dear those
+	// that made a program cost more than it may.
+	rejected, dear int
 }
 
 // askKernel loads the input's programs, so that those that load before can be
@@ -249,7 +251,26 @@ func (o *rewriter) target(fn *bpf.Function, cfg toml.Config) windows.Target {
 		Atomics:   cfg.Goal == toml.GoalSize,
 		Shared:    shared,
 		Confirmed: o.confirmed(fn),
+		Costs:     costModel(cfg),
 	}
+}
+
+// costModel is what the settings say of costs.
+func costModel(cfg toml.Config) cost.Model {
+	limit := func(l toml.Limit) cost.Limit { return cost.Limit{Set: l.Set, Percent: l.Percent} }
+	m := cost.Model{Limits: cost.Limits{
+		Slots: limit(cfg.Limits.Slots), Code: limit(cfg.Limits.Code),
+		Time: limit(cfg.Limits.Time), Verifier: limit(cfg.Limits.Verifier),
+	}}
+	switch cfg.Goal {
+	case toml.GoalBalanced:
+		m.Goal = cost.Balanced
+	case toml.GoalLatency:
+		m.Goal = cost.Latency
+	case toml.GoalVerifier:
+		m.Goal = cost.Verifier
+	}
+	return m
 }
 
 // nonZero is n, or a number above all levels for zero, which stands for none.
@@ -307,6 +328,9 @@ func (o *rewriter) report() *Report {
 		}
 		if j.rejected > 0 {
 			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that the verifier rejects taken back", j.rejected))
+		}
+		if j.dear > 0 {
+			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that cost more than they may in the kernel taken back", j.dear))
 		}
 		if j.result != nil && j.result.OutOfTime {
 			f.Skipped = join(f.Skipped, "time ran out before all windows were looked at")

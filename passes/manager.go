@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
@@ -295,9 +296,16 @@ func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.W
 			if s.Undecided >= maxUndecided {
 				return encode.Verdict{Outcome: encode.Undecided, Reason: "the window is too hard for the solver"}
 			}
+			c := cost.Of(code)
+			switch {
+			case !c.Within(w.Bounds()):
+				return encode.Verdict{Outcome: encode.Unsafe, Reason: "it costs more than it may"}
+			case w.Costs.Goal != cost.Size && hidesKey(w, code):
+				return encode.Verdict{Outcome: encode.Unsafe, Reason: "it hides a constant key from the verifier"}
+			}
 			v := check(ctx, checker, w, code)
 			s.count(v)
-			if v.Outcome == encode.Proven && CostOf(code).Compare(CostOf(best)) < 0 {
+			if v.Outcome == encode.Proven && w.Costs.Compare(c, cost.Of(best)) < 0 {
 				best = append([]bpf.Instruction{}, code...)
 				out.code = best
 			}

@@ -57,6 +57,7 @@ func (c *Config) parse(text []byte) []problem {
 	for _, apply := range r.table(location{}, root, topLevel) {
 		apply(c)
 	}
+	c.resolve()
 	c.overrides = r.overrides(root["override"])
 	slices.SortStableFunc(r.problems, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), strings.Compare(a.text, b.text))

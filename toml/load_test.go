@@ -29,7 +29,14 @@ func TestLoad(t *testing.T) {
 		change     func(*Config) // from the defaults
 	}{
 		{"empty", "", func(*Config) {}},
-		{"goal", `goal = "verifier"`, func(c *Config) { c.Goal = GoalVerifier }},
+		{"goal", `goal = "verifier"`, func(c *Config) { c.Goal, c.Limits = GoalVerifier, defaultLimits(GoalVerifier) }},
+		{"limits", "[limit]\ncode = \"12.5%\"\ntime = \"none\"", func(c *Config) {
+			c.Limits.Code, c.Limits.Time = Limit{true, 12.5}, Limit{}
+		}},
+		{"limits of another goal", "limit.slots = \"1%\"\ngoal = \"size\"", func(c *Config) {
+			c.Goal, c.Limits = GoalSize, defaultLimits(GoalSize)
+			c.Limits.Slots = Limit{true, 1}
+		}},
 		{"clang by name", `clang = "clang-19"`, func(c *Config) { c.Clang = "clang-19" }},
 		{"clang by absolute path", `clang = "/opt/clang"`, func(c *Config) { c.Clang = "/opt/clang" }},
 		{"isa", `isa = "v2"`, func(c *Config) { c.ISA = 2 }},
@@ -116,6 +123,10 @@ func TestLoadErrors(t *testing.T) {
 		{"wrong region", `memory.shared = ["stack"]`, `FILE:1: memory.shared: want "map", "packet" or "other", got "stack"`},
 		{"region for a list", `memory.shared = "map"`, `FILE:1: memory.shared: want a list of regions, got the string "map"`},
 		{"a date", `memory.shared = [2026-01-01]`, `FILE:1: memory.shared: want "map", "packet" or "other", got a date`},
+		{"limit without a unit", `limit.code = "5"`, `FILE:1: limit.code: want "none" or "0%" to "1000%", got "5"`},
+		{"limit below nothing", `limit.time = "-1%"`, `FILE:1: limit.time: want "none" or "0%" to "1000%", got "-1%"`},
+		{"limit without an end", `limit.slots = "NaN%"`, `FILE:1: limit.slots: want "none" or "0%" to "1000%", got "NaN%"`},
+		{"number for a limit", `limit.verifier = 5`, `FILE:1: limit.verifier: want a percentage like "5%" or "none", got the number 5`},
 		{"region listed twice", `memory.shared = ["map", "map"]`, `FILE:1: memory.shared: "map" is listed twice`},
 		{"override without pattern", "\n[[override]]\nskip = true", `FILE:2: override: names neither program nor section`},
 		{"empty pattern", "[[override]]\nprogram = \"\"", `FILE:2: override.program: the pattern is empty`},
@@ -172,11 +183,13 @@ func unwrap(err error) error {
 func TestFor(t *testing.T) {
 	const text = `
 goal = "latency"
+limit.verifier = "9%"
 
 [[override]]
 section = "tracepoint/*"
 goal = "size"
 window.size = 4
+limit.code = "7%"
 
 [[override]]
 program = "f?o"
@@ -224,6 +237,11 @@ skip = true
 			want := Default()
 			want.Goal = GoalLatency
 			test.change(want)
+			want.Limits = defaultLimits(want.Goal)
+			want.Limits.Verifier = atMost(9)
+			if strings.HasPrefix(test.section, "tracepoint/") {
+				want.Limits.Code = atMost(7)
+			}
 			got := config.For(test.program, test.section)
 			if diff := cmp.Diff(*want, got, sameSettings); diff != "" {
 				t.Error(diff)

@@ -1,6 +1,7 @@
 package toml
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -23,11 +24,32 @@ func TestReadme(t *testing.T) {
 	for _, table := range []struct {
 		prefix string
 		keys   schema
-	}{{"", topLevel}, {"budget.", topLevel["budget"].table}, {"window.", topLevel["window"].table}, {"memory.", topLevel["memory"].table}} {
+	}{{"", topLevel}, {"budget.", topLevel["budget"].table}, {"window.", topLevel["window"].table}, {"memory.", topLevel["memory"].table}, {"limit.", topLevel["limit"].table}} {
 		for key, entry := range table.keys {
 			if entry.parse != nil && !strings.Contains(string(readme), "| `"+table.prefix+key+"` |") {
 				t.Errorf("README.md does not explain %s%s", table.prefix, key)
 			}
+		}
+	}
+}
+
+// The README's table of limits is the one that holds.
+func TestReadmeLimits(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(l Limit) string {
+		if !l.Set {
+			return "none"
+		}
+		return fmt.Sprint(l.Percent)
+	}
+	for _, goal := range []Goal{GoalBalanced, GoalSize, GoalLatency, GoalVerifier} {
+		l := defaultLimits(goal)
+		row := fmt.Sprintf("| `%q` | %s | %s | %s | %s |", string(goal), text(l.Slots), text(l.Code), text(l.Time), text(l.Verifier))
+		if !strings.Contains(string(readme), row) {
+			t.Errorf("README.md has no row %s", row)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,12 @@ var (
 		"passes": {parse: text(func(c *Config, s string) { c.Passes = s })},
 		"window": {table: schema{"size": {parse: parseWindowSize}}},
 		"budget": {table: schema{"window": budgetWindow}},
+		"limit": {table: schema{
+			"slots":    limit(func(l *Limits) *Limit { return &l.Slots }),
+			"code":     limit(func(l *Limits) *Limit { return &l.Code }),
+			"time":     limit(func(l *Limits) *Limit { return &l.Time }),
+			"verifier": limit(func(l *Limits) *Limit { return &l.Verifier }),
+		}},
 	}
 
 	topLevel = merge(inBoth, schema{
@@ -139,6 +146,30 @@ func parseWindowSize(value any) (change, error) {
 		err = fmt.Errorf("want 1 to %d instructions, got %d", maxWindowSize, size)
 	}
 	return func(c *Config) { c.Window.Size = int(size) }, err
+}
+
+// maxLimit in percent is more than any limit that means something.
+const maxLimit = 1000
+
+// limit is an entry for one of the limits.
+func limit(of func(*Limits) *Limit) entry {
+	return entry{parse: func(value any) (change, error) {
+		s, err := as[string](value, `a percentage like "5%" or "none"`)
+		if err != nil {
+			return nil, err
+		}
+		var l Limit
+		if s != "none" {
+			number, ok := strings.CutSuffix(s, "%")
+			percent, err := strconv.ParseFloat(number, 64)
+			if !ok || err != nil || !(percent >= 0 && percent <= maxLimit) {
+				return nil, fmt.Errorf(`want "none" or "0%%" to "%d%%", got %q`, maxLimit, s)
+			}
+			l = atMost(percent)
+		}
+		set := func(c *Config) { *of(&c.Limits) = l }
+		return func(c *Config) { c.limits = append(c.limits, set) }, nil
+	}}
 }
 
 func parseShared(value any) (change, error) {

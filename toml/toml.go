@@ -17,13 +17,13 @@ import (
 // FileName is what Find looks for.
 const FileName = "k2.toml"
 
-// Goal says what a rewrite may cost. All goals take out slots; GoalSize alone
-// allows atomics that the input does not have.
+// Goal says which measure counts first. GoalSize alone allows atomics that the
+// input does not have.
 type Goal string
 
 // The goals.
 const (
-	GoalBalanced Goal = "balanced" // the default
+	GoalBalanced Goal = "balanced" // the default: 8-byte slots, with nothing else getting worse
 	GoalSize     Goal = "size"     // 8-byte slots
 	GoalLatency  Goal = "latency"  // time per run of the JITed program
 	GoalVerifier Goal = "verifier" // instructions that the kernel's verifier walks
@@ -84,9 +84,41 @@ type Memory struct {
 // IsShared tells whether others may touch the region while the program runs.
 func (m Memory) IsShared(r Region) bool { return slices.Contains(m.Shared, r) }
 
+// Limit is how much worse than clang's code the output may be by one measure.
+// The zero Limit stands for none.
+type Limit struct {
+	Set     bool
+	Percent float64
+}
+
+// atMost is a limit in percent.
+func atMost(percent float64) Limit { return Limit{true, percent} }
+
+// Limits are those of all measures.
+type Limits struct {
+	Slots    Limit // 8-byte slots
+	Code     Limit // bytes of JITed code
+	Time     Limit // time per run, as estimated
+	Verifier Limit // instructions that the verifier walks
+}
+
+// defaultLimits are the limits where k2.toml has no others.
+func defaultLimits(g Goal) Limits {
+	switch g {
+	case GoalSize:
+		return Limits{Slots: atMost(0), Code: atMost(50), Verifier: atMost(50)}
+	case GoalLatency:
+		return Limits{Slots: atMost(0), Code: atMost(10), Time: atMost(0), Verifier: atMost(25)}
+	case GoalVerifier:
+		return Limits{Slots: atMost(0), Code: atMost(10), Time: atMost(10), Verifier: atMost(0)}
+	}
+	return Limits{Slots: atMost(0), Code: atMost(0), Time: atMost(0), Verifier: atMost(5)}
+}
+
 // Config is a complete set of settings.
 type Config struct {
 	Goal   Goal
+	Limits Limits
 	Clang  string // path or name of the compiler; empty: the newest on PATH
 	ISA    ISA    // upper bound on what the output may use
 	Strict bool   // failing to optimise is an error
@@ -99,7 +131,16 @@ type Config struct {
 	// Skip tells to leave a program as it is. Only an override sets it.
 	Skip bool
 
+	limits    []change // of Limits, on top of those that follow from the goal
 	overrides []override
+}
+
+// resolve fills in the limits.
+func (c *Config) resolve() {
+	c.Limits = defaultLimits(c.Goal)
+	for _, apply := range c.limits {
+		apply(c)
+	}
 }
 
 // override changes settings of the programs that match its globs.
@@ -115,6 +156,7 @@ type change func(*Config)
 func Default() *Config {
 	return &Config{
 		Goal:   GoalBalanced,
+		Limits: defaultLimits(GoalBalanced),
 		Kernel: KernelOn,
 		Budget: Budget{Window: 2 * time.Second, Object: 30 * time.Second},
 		Window: Window{Size: 48},
@@ -128,6 +170,7 @@ func Default() *Config {
 func (c *Config) For(program, section string) Config {
 	resolved := *c
 	resolved.overrides = nil
+	resolved.limits = slices.Clone(c.limits)
 	resolved.Memory.Shared = slices.Clone(c.Memory.Shared)
 	for _, o := range c.overrides {
 		if !matches(o.program, program) || !matches(o.section, section) {
@@ -137,6 +180,7 @@ func (c *Config) For(program, section string) Config {
 			apply(&resolved)
 		}
 	}
+	resolved.resolve()
 	return resolved
 }
 

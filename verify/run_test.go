@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -122,5 +123,23 @@ func TestPacketChecksums(t *testing.T) {
 	pseudo := append(append([]byte{}, p[26:34]...), 0, 6, 0, byte(len(p)-34))
 	if sum := checksum(0, append(pseudo, p[34:]...)); sum != 0 {
 		t.Errorf("TCP segment sums up to %#x", sum)
+	}
+}
+
+func TestMiddle(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		samples []time.Duration
+		want    float64
+	}{
+		{"one", []time.Duration{7}, 7},
+		{"whole numbers", []time.Duration{10, 11, 11, 10}, 10.5},
+		{"outliers", []time.Duration{900, 10, 12, 11, 11, 1, 800, 10}, 11},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := middle(tt.samples); got != tt.want {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 )
 
@@ -12,6 +13,7 @@ import (
 type Segment struct {
 	Block    int
 	Old, New []bpf.Instruction
+	cost     cost.Cost // of Old
 }
 
 // Changed tells whether the segment was replaced.
@@ -58,7 +60,7 @@ func Cut(fn *bpf.Function, size int) *Layout {
 		var run []bpf.Instruction
 		flush := func() {
 			for chunk := range slices.Chunk(run, max(size, 1)) {
-				seg := &Segment{Block: i, Old: chunk, New: chunk}
+				seg := &Segment{Block: i, Old: chunk, New: chunk, cost: cost.Of(chunk)}
 				l.Segments = append(l.Segments, seg)
 				l.blocks[i] = append(l.blocks[i], part{seg: seg})
 			}
@@ -169,7 +171,7 @@ func (l *Layout) step(before Codes, facts *flow.Facts, needs *flow.Needs, t Targ
 				out = append(out, nil)
 				continue
 			}
-			w := &Window{Fn: fn, Block: i, Start: then, Code: old, Facts: states[then], Target: t}
+			w := &Window{Fn: fn, Block: i, Start: then, Code: old, Facts: states[then], Input: p.seg.cost, Target: t}
 			if same {
 				w.states, w.lives = states[then:then+len(old)+1], lives[then:then+len(old)+1]
 			}

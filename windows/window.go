@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 )
 
@@ -25,6 +26,9 @@ type Window struct {
 	Code  []bpf.Instruction
 	Facts flow.State // holds before Code
 	Needs flow.Live  // read after Code (on either way out)
+	// Input is what the input's code in the window's place costs; zero stands
+	// for what Code costs.
+	Input cost.Cost
 
 	Target
 
@@ -52,6 +56,7 @@ func (w *Window) Trim(code []bpf.Instruction) (*Window, []bpf.Instruction, bool)
 		return nil, nil, false
 	}
 	sub, end := *w, len(w.Code)-tail
+	sub.Input = cost.Cost{}
 	sub.Start += head
 	sub.Code = w.Code[head:end]
 	sub.Facts, sub.Needs = w.states[head], w.lives[end]
@@ -101,6 +106,18 @@ type Target struct {
 	// Confirmed says that the kernel's verifier will be asked about the result,
 	// so that a form it may refuse costs no more than the attempt.
 	Confirmed bool
+	// Costs says what is better, and how much worse than the input a
+	// replacement may be.
+	Costs cost.Model
+}
+
+// Bounds is what a replacement may cost at most.
+func (w *Window) Bounds() cost.Cost {
+	before := w.Input
+	if before == (cost.Cost{}) {
+		before = cost.Of(w.Code)
+	}
+	return w.Costs.Bounds(before)
 }
 
 // End is the index in the block behind the window's last instruction.

@@ -8,17 +8,19 @@ import (
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/windows"
 )
 
 // Simplify is the function with fewer jumps. The input is not changed. Inverse
 // conditions that need a higher ISA level than the target's are not used. Equal
 // tails are merged only where the kernel will confirm the result: the verifier
-// wants an instruction that accesses memory to have pointers of one kind.
+// wants an instruction that accesses memory to have pointers of one kind. It
+// makes code shorter, but no run through it: a jump is what it takes instead.
 func Simplify(fn *bpf.Function, t windows.Target) *bpf.Function {
 	e := &editor{fn: fn.Clone(), level: t.Level}
 	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks}
-	if t.Confirmed {
+	if goal := t.Costs.Goal; t.Confirmed && goal != cost.Latency && goal != cost.Verifier {
 		steps = append(steps, e.mergeTails)
 	}
 	// Each step only ever takes instructions out or leaves their number alone

@@ -18,15 +18,15 @@ func branch(v *view) code {
 		return nil
 	}
 	old := v.code[last]
-	limit := v.code.cost()
+	limit := v.code.price()
 	var best code
 	left := v.k.view(v.code.without(last))
 	for range maxPeel {
 		for _, in := range v.jumps(left, old.Instruction) {
 			in.Target, in.Pos = old.Target, old.Pos
 			c := v.k.clean(left.code.insert(last, v.k.give(in))).code
-			if c.cost().less(limit) {
-				best, limit = c, c.cost()
+			if p := c.price(); v.k.better(p, limit) {
+				best, limit = c, p
 			}
 		}
 		peeled := left.peel(old.Dst)

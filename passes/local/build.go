@@ -20,7 +20,7 @@ type goal struct {
 // false. Registers other than the goal's are left alone.
 func (v *view) build(p int, g *goal) (best []bpf.Instruction, ok bool) {
 	offer := func(ins ...bpf.Instruction) {
-		if !ok || (code{}).costOf(ins).less((code{}).costOf(best)) {
+		if !ok || pricesOf(ins).less(pricesOf(best)) {
 			best, ok = ins, true
 		}
 	}
@@ -40,9 +40,9 @@ func (v *view) build(p int, g *goal) (best []bpf.Instruction, ok bool) {
 	return best, ok
 }
 
-func (code) costOf(ins []bpf.Instruction) (sum cost) {
+func pricesOf(ins []bpf.Instruction) (sum price) {
 	for _, in := range ins {
-		sum = sum.plus(costOf(in))
+		sum = sum.plus(priceOf(in))
 	}
 	return sum
 }

@@ -13,7 +13,7 @@ func coalesce(v *view) code {
 		if !in.IsALU() && !in.IsLoad() && in.Op != bpf.LoadImm64 || v.k.skip(in) {
 			continue
 		}
-		if c := v.coalesceAt(i); c != nil && c.cost().less(v.code.cost()) && !v.rereads(c) {
+		if c := v.coalesceAt(i); c != nil && v.k.better(c.price(), v.code.price()) && !v.rereads(c) {
 			return c
 		}
 	}

@@ -1,9 +1,11 @@
 package local
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 )
 
 // inst is an instruction of a window that is being rewritten. A hole stands
@@ -108,72 +110,60 @@ func (in inst) isMove() bool {
 	return in.hole == 0 && in.Op == bpf.ClassALU64|bpf.OpMov|bpf.SourceX && in.Off == 0
 }
 
-// cost is what code is measured by, the first difference deciding.
-type cost struct {
-	slots  int
-	weight int // bytes of native code, with a surcharge for access to memory
+// price is what code is measured by as it is put together: the parts of
+// cost.Cost that add up.
+type price struct {
+	slots, instructions int
+	bytes, work         int // machine code; time in picoseconds, not counting waits
+	accesses            int // to memory
 }
 
-func (c cost) less(d cost) bool {
-	if c.slots != d.slots {
-		return c.slots < d.slots
+// less compares by slots, then by machine code.
+func (c price) less(d price) bool {
+	return cmp.Or(cmp.Compare(c.slots, d.slots), cmp.Compare(c.weight(), d.weight())) < 0
+}
+
+// accessWeight is how many bytes of code an access to memory counts for beyond
+// its own.
+const accessWeight = 4
+
+func (c price) weight() int { return c.bytes + accessWeight*c.accesses }
+
+func (c price) plus(d price) price {
+	return price{
+		c.slots + d.slots, c.instructions + d.instructions,
+		c.bytes + d.bytes, c.work + d.work, c.accesses + d.accesses,
 	}
-	return c.weight < d.weight
 }
 
-func (c cost) plus(d cost) cost { return cost{c.slots + d.slots, c.weight + d.weight} }
-
-func (c code) cost() (sum cost) {
+func (c code) price() (sum price) {
 	for _, in := range c {
 		if in.hole == 0 {
-			sum = sum.plus(costOf(in.Instruction))
+			sum = sum.plus(priceOf(in.Instruction))
 		}
 	}
 	return sum
 }
 
-// memoryWeight is what an access to memory counts for beyond its code.
-const memoryWeight = 4
-
-// costOf estimates an instruction's native code by what the kernel's x86-64
-// compiler emits (arch/x86/net/bpf_jit_comp.c).
-func costOf(in bpf.Instruction) cost {
-	c := cost{slots: in.Slots(), weight: 3}
-	small := in.Imm >= -128 && in.Imm < 128
-	switch {
-	case in.Op == bpf.LoadImm64:
-		c.weight = 10
-	case in.IsLoad(), in.IsStore(), in.IsAtomic():
-		c.weight = memoryWeight + accessBytes(in)
-	case in.IsCondJump():
-		c.weight = 5
-		if !in.UsesSrc() && !small {
-			c.weight += 3
-		}
-	case in.IsALU() && in.Op.ALU() == bpf.OpMov && !in.UsesSrc():
-		c.weight = 5
-		if in.Imm == 0 {
-			c.weight = 2
-		}
-	case in.IsALU() && !in.UsesSrc() && in.Op.ALU() != bpf.OpEnd:
-		c.weight = 4
-		if !small {
-			c.weight = 7
-		}
+func priceOf(in bpf.Instruction) price {
+	p := price{slots: in.Slots(), instructions: 1, bytes: cost.Bytes(in), work: cost.Work(in)}
+	if in.IsLoad() || in.IsStore() || in.IsAtomic() {
+		p.accesses = 1
 	}
-	if in.Op.Class() == bpf.ClassALU || in.Op.Class() == bpf.ClassJMP32 {
-		c.weight--
-	}
-	return c
+	return p
 }
 
-func accessBytes(in bpf.Instruction) int {
-	n := 4
-	if in.Off < -128 || in.Off > 127 {
-		n += 3
+// better tells whether code of price c may take the place of code of price d,
+// for all that can be said before it is whole.
+func (k *work) better(c, d price) bool {
+	if c.slots > k.most.Slots || c.bytes > k.most.Bytes || c.work > k.most.Time || c.instructions > k.most.Walked {
+		return false
 	}
-	if in.Op.Class() == bpf.ClassST {
-		n += min(in.Size(), 4)
+	switch k.w.Costs.Goal {
+	case cost.Latency:
+		return c.work < d.work || c.work == d.work && c.less(d)
+	case cost.Verifier:
+		return c.instructions < d.instructions || c.instructions == d.instructions && c.less(d)
 	}
-	return n
+	return c.less(d)
 }

@@ -47,7 +47,7 @@ func commute(v *view) code {
 		swapped.Dst, swapped.Src = in.Src, source
 		back := v.k.give(bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: in.Dst, Src: in.Src, Pos: in.Pos})
 		now := v.k.view(v.code.with(i, swapped).insert(i+1, back).without(from))
-		if c := now.coalesceAt(i); c != nil && c.cost().less(v.code.cost()) {
+		if c := now.coalesceAt(i); c != nil && v.k.better(c.price(), v.code.price()) {
 			return c
 		}
 	}

@@ -14,7 +14,7 @@ func forward(v *view) code {
 		if !in.IsALU() && !in.IsLoad() && in.Op != bpf.LoadImm64 || v.k.skip(in) {
 			continue
 		}
-		if c := v.forwardFrom(i); c != nil && c.cost().less(v.code.cost()) && !v.rereads(c) {
+		if c := v.forwardFrom(i); c != nil && v.k.better(c.price(), v.code.price()) && !v.rereads(c) {
 			return c
 		}
 	}

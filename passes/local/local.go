@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/windows"
@@ -75,7 +76,7 @@ const maxUndecided = 2
 func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
 	a := attempt{p: p, w: w, try: try, seen: make(map[string]encode.Outcome), banned: make(map[ban]bool)}
 	for ctx.Err() == nil && !a.spent() {
-		steps := a.run(ctx)
+		steps := a.affordable(a.run(ctx))
 		verdict, ok := a.check(steps)
 		if !ok || verdict.Outcome == encode.Proven {
 			break
@@ -141,13 +142,13 @@ func (a *attempt) run(ctx context.Context) (steps []step) {
 	k := newWork(a.w)
 	k.banned = a.banned
 	v := k.start()
-	least := v.code.cost()
+	least := v.code.price()
 	note := func(name string, c code) {
 		v = k.view(c)
-		least = c.cost()
+		least = c.price()
 		steps = append(steps, step{ban{name, k.anchor}, c.instructions()})
 	}
-	if left := k.clean(v.code); left.code.cost().less(least) {
+	if left := k.clean(v.code); k.better(left.code.price(), least) {
 		note("dead", left.code)
 	}
 	for again := true; again; {
@@ -156,7 +157,7 @@ func (a *attempt) run(ctx context.Context) (steps []step) {
 			k.name = t.name
 			for ctx.Err() == nil {
 				c := t.apply(v)
-				if c == nil || !c.cost().less(least) {
+				if c == nil || !k.better(c.price(), least) {
 					break
 				}
 				note(t.name, c)
@@ -165,6 +166,16 @@ func (a *attempt) run(ctx context.Context) (steps []step) {
 		}
 	}
 	return steps
+}
+
+// affordable is the steps up to the last that costs no more than it may.
+func (a *attempt) affordable(steps []step) []step {
+	for n := len(steps); n > 0; n-- {
+		if cost.Of(steps[n-1].code).Within(a.w.Bounds()) {
+			return steps[:n]
+		}
+	}
+	return nil
 }
 
 // check tries what the steps come to. It is false where that is nothing that
@@ -178,7 +189,7 @@ func (a *attempt) check(steps []step) (encode.Verdict, bool) {
 	if o, ok := a.seen[name]; ok {
 		return encode.Verdict{Outcome: o}, true
 	}
-	if passes.CostOf(out).Compare(passes.CostOf(a.w.Code)) >= 0 {
+	if c := cost.Of(out); !c.Within(a.w.Bounds()) || a.w.Costs.Compare(c, cost.Of(a.w.Code)) >= 0 {
 		return encode.Verdict{}, false
 	}
 	a.tries++
@@ -191,7 +202,7 @@ func (a *attempt) check(steps []step) (encode.Verdict, bool) {
 	a.p.count(steps, proven)
 	if proven {
 		a.last = out
-		if a.best == nil || passes.CostOf(out).Compare(passes.CostOf(a.best)) < 0 {
+		if a.best == nil || a.w.Costs.Compare(cost.Of(out), cost.Of(a.best)) < 0 {
 			a.best = out
 		}
 	}
@@ -221,7 +232,7 @@ func (a *attempt) halve(ctx context.Context, steps []step) (ban, bool) {
 
 // settle has the best proven candidate be the last one.
 func (a *attempt) settle() {
-	if a.best != nil && passes.CostOf(a.best) != passes.CostOf(a.last) {
+	if a.best != nil && cost.Of(a.best) != cost.Of(a.last) {
 		a.try(a.best)
 	}
 }

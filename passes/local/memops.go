@@ -32,7 +32,7 @@ func atomicAdd(v *view) code {
 		if v.k.skip(v.code[i]) {
 			continue
 		}
-		if c := v.atomicAt(i); c != nil && c.cost().slots < v.code.cost().slots {
+		if c := v.atomicAt(i); c != nil && c.price().slots < v.code.price().slots && v.k.better(c.price(), v.code.price()) {
 			return c
 		}
 	}

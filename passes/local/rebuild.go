@@ -26,21 +26,21 @@ func (v *view) rebuildAt(i int) code {
 	hole := inst{Instruction: bpf.Instruction{Dst: in.Dst}, id: in.id, hole: g.value}
 	left := v.k.clean(v.code.with(i, hole))
 	at := left.code.find(in.id)
-	limit, base := v.code.cost(), left.code.cost()
+	limit, base := v.code.price(), left.code.price()
 	var best code
 	for p := at; p >= 0; p-- {
 		if p < at && left.code[p].touches(g.dst) {
 			break
 		}
 		ins, ok := left.build(p, g)
-		if !ok || !base.plus((code{}).costOf(ins)).less(limit) {
+		if !ok || !v.k.better(base.plus(pricesOf(ins)), limit) {
 			continue
 		}
 		c := left.code.without(at).insert(p, v.k.giveAll(ins, in.Pos)...)
 		if v.rereads(c) {
 			continue
 		}
-		best, limit = c, base.plus((code{}).costOf(ins))
+		best, limit = c, base.plus(pricesOf(ins))
 		if len(ins) == 0 {
 			break
 		}

@@ -69,7 +69,7 @@ func (v *view) mergeAt(at place) code {
 		}
 	}
 	left := v.k.clean(rest)
-	m := merger{v: v, left: left, at: at, free: v.usedFirst(gr), value: value, hole: left.code.find(hole.id), limit: v.code.cost()}
+	m := merger{v: v, left: left, at: at, free: v.usedFirst(gr), value: value, hole: left.code.find(hole.id), limit: v.code.price()}
 	m.low = m.hole
 	for m.low > 0 && v.code.find(left.code[m.low-1].id) > gr.first {
 		m.low--
@@ -137,7 +137,7 @@ type merger struct {
 	at        place
 	value     ref
 	low, hole int // the store may stand before any instruction from low to hole
-	limit     cost
+	limit     price
 	found     code
 	free      []bpf.Register // registers that may be used, the best first
 }
@@ -174,8 +174,8 @@ func (m *merger) best() code {
 
 // offer is a candidate: instructions before q and the store before p.
 func (m *merger) offer(q int, ins []bpf.Instruction, p int, st bpf.Instruction) {
-	c := m.left.code.cost().plus(costOf(st)).plus((code{}).costOf(ins))
-	if !c.less(m.limit) {
+	c := m.left.code.price().plus(priceOf(st)).plus(pricesOf(ins))
+	if !m.v.k.better(c, m.limit) {
 		return
 	}
 	pos := m.left.code[m.hole].Pos

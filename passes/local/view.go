@@ -2,6 +2,7 @@ package local
 
 import (
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/semantics"
 	"github.com/k2cc/k2cc/windows"
@@ -10,6 +11,7 @@ import (
 // work is one window that is being rewritten.
 type work struct {
 	w     *windows.Window
+	most  cost.Cost // what the code may cost
 	t     *table
 	entry [bpf.NumRegisters]ref
 	cells []ref // values of w.Facts.Stack
@@ -45,7 +47,7 @@ type view struct {
 
 func newWork(w *windows.Window) *work {
 	k := &work{
-		w: w, t: newTable(w.BigEndian),
+		w: w, most: w.Bounds(), t: newTable(w.BigEndian),
 		touched: make(map[sum]bool), scalar: make(map[ref]bool),
 		whole: make(map[place]bool), bases: make(map[int32]flow.Value),
 		answers: make(map[question]answer),

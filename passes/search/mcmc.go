@@ -119,7 +119,7 @@ type pool struct {
 
 type found struct {
 	code []bpf.Instruction
-	cost cost
+	cost price
 }
 
 const (
@@ -128,7 +128,7 @@ const (
 )
 
 // best is the cost of the best candidate, or of the window's code.
-func (p *pool) best() cost {
+func (p *pool) best() price {
 	if len(p.found) == 0 {
 		return p.cost
 	}
@@ -141,13 +141,13 @@ func (p *pool) least() bool {
 	if p.jump != nil {
 		least = 1
 	}
-	return p.best() == cost{slots: least}
+	return p.best() == price{slots: least}
 }
 
 // offer takes a candidate that passes the lanes, if it is among the cheapest.
 func (p *pool) offer(code []bpf.Instruction) {
 	code = compact(code)
-	c := costOf(code)
+	c := priceOf(code)
 	if !c.less(p.cost) {
 		return
 	}
@@ -165,12 +165,12 @@ func (p *pool) offer(code []bpf.Instruction) {
 		return
 	}
 	code = p.shrink(code)
-	c = costOf(code)
+	c = priceOf(code)
 	same := func(f found) bool { return slices.Equal(f.code, code) }
 	if slices.ContainsFunc(p.found, same) || p.tried[key(code)] {
 		return
 	}
-	at, _ := slices.BinarySearchFunc(p.found, c, func(f found, c cost) int {
+	at, _ := slices.BinarySearchFunc(p.found, c, func(f found, c price) int {
 		if c.less(f.cost) {
 			return 1
 		}
@@ -291,7 +291,7 @@ func (c *chain) run(ctx context.Context, steps int, out *pool) bool {
 // judge weighs code: how much of it is wrong, and what it costs in all. Code
 // that is not safe is infinitely wrong. It stops counting beyond limit.
 func (c *chain) judge(code []bpf.Instruction, limit float64) (wrong, cost float64) {
-	if cost = price(code); cost > limit || !c.safe(code) {
+	if cost = weight(code); cost > limit || !c.safe(code) {
 		return math.Inf(1), math.Inf(1)
 	}
 	for _, l := range c.lanes {
@@ -310,8 +310,8 @@ func (c *chain) judge(code []bpf.Instruction, limit float64) (wrong, cost float6
 	return wrong, cost
 }
 
-// price is the part of the cost that right code has.
-func price(code []bpf.Instruction) float64 {
+// weight is the part of the cost that right code has.
+func weight(code []bpf.Instruction) float64 {
 	n := 0.0
 	for i := range code {
 		in := &code[i]

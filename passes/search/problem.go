@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/windows"
@@ -20,15 +21,15 @@ const (
 	maxRefused = 3 // attempts with nothing learnt before a stretch is given up
 )
 
-// cost is what a candidate is compared by: slots first, then accesses to memory.
-type cost struct{ slots, accesses int }
+// price is what a candidate is compared by: slots first, then accesses to memory.
+type price struct{ slots, accesses int }
 
-func (c cost) less(d cost) bool {
+func (c price) less(d price) bool {
 	return c.slots < d.slots || c.slots == d.slots && c.accesses < d.accesses
 }
 
-func costOf(code []bpf.Instruction) cost {
-	c := cost{slots: bpf.Slots(code)}
+func priceOf(code []bpf.Instruction) price {
+	c := price{slots: bpf.Slots(code)}
 	for i := range code {
 		if isAccess(&code[i]) {
 			c.accesses++
@@ -46,7 +47,7 @@ type problem struct {
 	w    *windows.Window
 	body []bpf.Instruction // without the jump at the end
 	jump *bpf.Instruction
-	cost cost
+	cost price
 
 	need     [bpf.NumRegisters]uint64
 	readable []bpf.Register
@@ -74,7 +75,7 @@ type problem struct {
 // newProblem looks at a window. It reports false for one that the search can't
 // handle or that leaves nothing to search for.
 func newProblem(w *windows.Window, try passes.Try, tries int) (*problem, bool) {
-	p := &problem{w: w, cost: costOf(w.Code), need: w.Needs.Regs, try: try, tries: tries, tried: map[uint64]bool{}}
+	p := &problem{w: w, cost: priceOf(w.Code), need: w.Needs.Regs, try: try, tries: tries, tried: map[uint64]bool{}}
 	p.body, p.jump = split(w.Code)
 	p.need[bpf.R10] = 0
 	if p.cost.slots < 2 && p.cost.accesses == 0 && p.jump != nil || len(w.Code) == 0 {
@@ -318,10 +319,13 @@ const (
 
 // submit asks the checker about a candidate that passes all tests.
 func (p *problem) submit(code []bpf.Instruction) answer {
-	if !costOf(code).less(p.cost) || !p.right(code) {
+	if !priceOf(code).less(p.cost) || !p.right(code) {
 		return goOn
 	}
 	code = p.shrink(code)
+	if p.whole == nil && !cost.Of(code).Within(p.w.Bounds()) {
+		return goOn
+	}
 	if p.whole != nil {
 		return p.patient(p.whole.submit(slices.Concat(p.prefix, code, p.suffix)))
 	}

@@ -90,7 +90,7 @@ func TestKeepsOut(t *testing.T) {
 					if n > tt.times {
 						t.Errorf("asks about\n%s", bpf.Format(code))
 					}
-					if !costOf(code).less(costOf(w.Code)) {
+					if !priceOf(code).less(priceOf(w.Code)) {
 						t.Errorf("asks about what is not cheaper:\n%s", bpf.Format(code))
 					}
 				}

@@ -82,7 +82,7 @@ func search(t testing.TB, p passes.Proposer, w *windows.Window) (found []bpf.Ins
 	checker := encode.New(encode.Options{})
 	ctx := context.Background()
 	p.Propose(ctx, w, func(code []bpf.Instruction) encode.Verdict {
-		if ok && !costOf(code).less(costOf(found)) {
+		if ok && !priceOf(code).less(priceOf(found)) {
 			t.Error("asks after a proof about what is no better")
 		}
 		v := checker.Check(ctx, w, code)
@@ -171,8 +171,8 @@ func checkFound(t *testing.T, p passes.Proposer, tt findTest) {
 	switch {
 	case !ok:
 		t.Fatal("found nothing")
-	case costOf(found) != cost{tt.slots, tt.access}:
-		t.Errorf("found\n%scosting %+v, want %d slots, %d accesses", bpf.Format(found), costOf(found), tt.slots, tt.access)
+	case priceOf(found) != price{tt.slots, tt.access}:
+		t.Errorf("found\n%scosting %+v, want %d slots, %d accesses", bpf.Format(found), priceOf(found), tt.slots, tt.access)
 	case tt.want != "" && bpf.Format(found) != tt.want:
 		t.Errorf("found\n%swant\n%s", bpf.Format(found), tt.want)
 	}

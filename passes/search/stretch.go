@@ -11,7 +11,7 @@ import (
 // before j, with the rest staying as it is.
 func (p *problem) stretch(i, j int) (*problem, bool) {
 	code := p.w.Code
-	sub := &problem{w: p.w, whole: p, prefix: code[:i], suffix: code[j:], cost: costOf(code[i:j])}
+	sub := &problem{w: p.w, whole: p, prefix: code[:i], suffix: code[j:], cost: priceOf(code[i:j])}
 	sub.body, sub.jump = split(code[i:j])
 	sub.need = demand(p.need, code[j:])
 	sub.vocabulary = newVocabulary(p.w, code[i:j])
