@@ -101,7 +101,7 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 	}
 	jobs := o.jobsOf(program)
 	for _, j := range jobs {
-		j.jumps = false
+		j.jumps, j.registers = false, false
 		j.left = "simpler control flow is rejected by the verifier"
 		if err := o.begin(ctx, j); err != nil {
 			return err

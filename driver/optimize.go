@@ -14,6 +14,7 @@ import (
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/passes/jumps"
+	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 	"github.com/k2cc/k2cc/windows"
@@ -77,9 +78,11 @@ type work struct {
 	slots   int          // the input's
 	manager *passes.Manager
 	target  windows.Target
-	jumps   bool // simplify control flow
-	result  *passes.Result
-	left    string // why the function, or a part of what was found, was left alone
+	// jumps tells to simplify control flow, registers to give live ranges other
+	// registers.
+	jumps, registers bool
+	result           *passes.Result
+	left             string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept.
 	rejected int
 }
@@ -139,7 +142,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	if err != nil {
 		return err
 	}
-	j.jumps = pipeline.jumps
+	j.jumps, j.registers = pipeline.jumps, pipeline.registers
 	j.manager = &passes.Manager{
 		Pipeline: pipeline.proposers,
 		Target:   j.target,
@@ -193,16 +196,20 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 	return nil
 }
 
-// simplify is the function with simpler control flow, where that is wanted.
+// simplify is the function with simpler control flow and fewer copies, where that
+// is wanted.
 func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	if !j.jumps {
+	if j.jumps {
+		out := jumps.Simplify(ctx, fn, j.target)
+		if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
+			return nil, fmt.Errorf("simplified control flow: %w", err)
+		}
+		fn = out
+	}
+	if !j.registers {
 		return fn, nil
 	}
-	out := jumps.Simplify(fn, j.target)
-	if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
-		return nil, fmt.Errorf("simplified control flow: %w", err)
-	}
-	return out, nil
+	return registers.Simplify(ctx, fn, j.target)
 }
 
 // settle puts the function's new code into the object if the static check has

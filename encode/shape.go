@@ -2,6 +2,7 @@ package encode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -45,8 +46,33 @@ func newSide(fn *bpf.Function) side {
 	return s
 }
 
-// next finds the first instruction from p on that is no unconditional jump.
+// next finds the first instruction from p on that is no jump which leads one way
+// only: unconditional ones, and those that go on at one place whether they are
+// taken or not.
 func (s side) next(p place) (place, bpf.Instruction, error) {
+	for range len(s.fn.Blocks) + 1 {
+		to, in, err := s.behindGotos(p)
+		if err != nil || !in.IsCondJump() {
+			return to, in, err
+		}
+		target, ok := s.labels[in.Target]
+		if !ok {
+			return to, in, fmt.Errorf("no block has label %d", in.Target)
+		}
+		taken, _, err := s.behindGotos(place{target, 0})
+		if err != nil {
+			return to, in, err
+		}
+		if p, _, err = s.behindGotos(place{to.block, to.at + 1}); err != nil || p != taken {
+			return to, in, err
+		}
+	}
+	return p, bpf.Instruction{}, errors.New("an endless chain of jumps")
+}
+
+// behindGotos finds the first instruction from p on that is no unconditional
+// jump.
+func (s side) behindGotos(p place) (place, bpf.Instruction, error) {
 	for range 2 * (len(s.fn.Blocks) + 1) {
 		if p.block >= len(s.fn.Blocks) {
 			return p, bpf.Instruction{}, fmt.Errorf("control runs off the end of %s", s.fn.Name)
@@ -65,7 +91,7 @@ func (s side) next(p place) (place, bpf.Instruction, error) {
 			return p, code[p.at], nil
 		}
 	}
-	return p, bpf.Instruction{}, fmt.Errorf("an endless chain of jumps")
+	return p, bpf.Instruction{}, errors.New("an endless chain of jumps")
 }
 
 // shapes is a walk over pairs of places that have to do the same.
