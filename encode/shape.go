@@ -120,6 +120,9 @@ func (s *shapes) walk(a, b place) error {
 			return nil
 		}
 		s.seen[[2]place{a, b}] = true
+		if x.IsCondJump() && !y.IsJump() {
+			return s.join(a, x, b)
+		}
 		if x.IsJump() || y.IsJump() {
 			return s.fork(a, x, b, y)
 		}
@@ -131,6 +134,19 @@ func (s *shapes) walk(a, b place) error {
 		}
 		a.at, b.at = a.at+1, b.at+1
 	}
+}
+
+// join has both ways of an old branch do what the new code does without one.
+// That the old code could go round a loop of such branches for ever does not
+// matter: it would not have been accepted.
+func (s *shapes) join(a place, x bpf.Instruction, b place) error {
+	taken, ok := s.sides[0].labels[x.Target]
+	if !ok {
+		return fmt.Errorf("%v leads nowhere", x)
+	}
+	s.push(place{taken, 0}, b)
+	s.push(place{a.block, a.at + 1}, b)
+	return nil
 }
 
 // fork goes both ways from a pair of conditional jumps.
