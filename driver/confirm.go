@@ -113,31 +113,57 @@ func (o *rewriter) repair(ctx context.Context, c verify.Comparison, opts verify.
 	return o.without(ctx, c.Name, dropped)
 }
 
-// keepShape looks for rewrites anew without simpler control flow, where that
-// alone makes the program fail to load or cost too much.
+// keepShape looks for rewrites anew without those changes of control flow and
+// registers that alone make the program fail to load or cost too much.
 func (o *rewriter) keepShape(ctx context.Context, program string, before []verify.ProgramResult, opts verify.Options) error {
-	items := o.rewritesOf(program)
-	out, err := o.with(ctx, items, nil)
-	if err != nil {
+	items, jobs := o.rewritesOf(program), o.jobsOf(program)
+	gave := false
+	for _, give := range []func(j *work){
+		func(j *work) { j.registers = false },
+		func(j *work) { j.tails = false },
+		func(j *work) { j.jumps = false },
+	} {
+		out, err := o.shape(ctx, jobs)
+		if err != nil {
+			return err
+		}
+		bad, err := o.bad(ctx, out, before, opts)
+		if err != nil {
+			return err
+		}
+		if len(bad) == 0 {
+			break
+		}
+		gave = true
+		for _, j := range jobs {
+			give(j)
+			j.left = "simpler control flow is rejected by the verifier, or costs more than it may"
+		}
+	}
+	if !gave {
+		_, err := o.with(ctx, items, items)
 		return err
 	}
-	bad, err := o.bad(ctx, out, before, opts)
-	if err != nil {
-		return err
-	}
-	if len(bad) == 0 {
-		_, err = o.with(ctx, items, items)
-		return err
-	}
-	jobs := o.jobsOf(program)
 	for _, j := range jobs {
-		j.jumps = false
-		j.left = "simpler control flow is rejected by the verifier, or costs more than it may"
 		if err := o.begin(ctx, j); err != nil {
 			return err
 		}
 	}
 	return o.search(ctx, jobs)
+}
+
+// shape writes the object with nothing but control flow and registers changed in
+// the functions.
+func (o *rewriter) shape(ctx context.Context, jobs []*work) ([]byte, error) {
+	for _, j := range jobs {
+		j.fn.Blocks = j.blocks
+		out, err := j.simplify(ctx, j.fn)
+		if err != nil {
+			return nil, err
+		}
+		j.fn.Blocks = out.Blocks
+	}
+	return o.bytes()
 }
 
 // jobsOf is the work on a program's own function and on all subprograms.

@@ -15,6 +15,7 @@ import (
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/passes/jumps"
+	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 	"github.com/k2cc/k2cc/windows"
@@ -78,9 +79,11 @@ type work struct {
 	slots   int          // the input's
 	manager *passes.Manager
 	target  windows.Target
-	jumps   bool // simplify control flow
-	result  *passes.Result
-	left    string // why the function, or a part of what was found, was left alone
+	// jumps tells to simplify control flow, tails to let equal tails be one as
+	// well, registers to give live ranges other registers.
+	jumps, tails, registers bool
+	result                  *passes.Result
+	left                    string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept, dear those
 	// that made a program cost more than it may.
 	rejected, dear int
@@ -141,7 +144,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	if err != nil {
 		return err
 	}
-	j.jumps = pipeline.jumps
+	j.jumps, j.tails, j.registers = pipeline.jumps, true, pipeline.registers
 	j.manager = &passes.Manager{
 		Pipeline: pipeline.proposers,
 		Target:   j.target,
@@ -195,16 +198,20 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 	return nil
 }
 
-// simplify is the function with simpler control flow, where that is wanted.
+// simplify is the function with simpler control flow and fewer copies, where that
+// is wanted.
 func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	if !j.jumps {
+	if j.jumps {
+		out := jumps.Simplify(ctx, fn, j.target, j.tails)
+		if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
+			return nil, fmt.Errorf("simplified control flow: %w", err)
+		}
+		fn = out
+	}
+	if !j.registers {
 		return fn, nil
 	}
-	out := jumps.Simplify(fn, j.target)
-	if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
-		return nil, fmt.Errorf("simplified control flow: %w", err)
-	}
-	return out, nil
+	return registers.Simplify(ctx, fn, j.target)
 }
 
 // settle puts the function's new code into the object if the static check has

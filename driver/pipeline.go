@@ -12,7 +12,7 @@ import (
 
 // defaultPipeline goes from the cheapest to the dearest: rewriting by rules of
 // thumb first, so that search gets what they leave.
-const defaultPipeline = "jumps,local,enumerate,mcmc"
+const defaultPipeline = "jumps,registers,local,enumerate,mcmc"
 
 // chainSteps is what Markov chains may try for one window. They find little that
 // enumeration has not found, so they get no more time than that takes.
@@ -22,13 +22,15 @@ const chainSteps = 8000
 type pipeline struct {
 	// jumps tells to simplify control flow, before and after the windows are
 	// looked at, wherever in the string it stands.
-	jumps     bool
+	jumps bool
+	// registers tells to give live ranges other registers, at the same times.
+	registers bool
 	proposers []passes.Proposer // in the string's order
 }
 
 // newPipeline reads a pipeline string: names with commas between them. Where no
-// kernel will be asked about the result, search is left out: nobody knows
-// beforehand what it comes up with, and the verifier may not follow it.
+// kernel will be asked about the result, search and other registers are left
+// out: nobody knows beforehand whether the verifier follows.
 func newPipeline(s string, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
@@ -37,8 +39,12 @@ func newPipeline(s string, confirmed bool) (pipeline, error) {
 	var out pipeline
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.TrimSpace(name)
-		if name == "jumps" {
+		switch name {
+		case "jumps":
 			out.jumps = true
+			continue
+		case "registers":
+			out.registers = confirmed
 			continue
 		}
 		i := slices.IndexFunc(known, func(p passes.Proposer) bool { return p.Name() == name })

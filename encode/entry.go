@@ -20,7 +20,7 @@ func (e *entry) collect(v flow.Value, name string) {
 		return
 	}
 	if v.Base != 0 {
-		name = baseName(v.Base)
+		name = e.baseName(v.Base)
 	}
 	b, ok := e.bits[name]
 	if !ok {
@@ -47,6 +47,7 @@ func (e *entry) known(x *node, name string) *node {
 // entry turns a window's facts into the values that both codes start with.
 type entry struct {
 	g      *graph
+	fn     *bpf.Function
 	regs   [bpf.NumRegisters]value
 	mem    *memory
 	inputs []*input
@@ -81,7 +82,7 @@ type fact struct {
 var errContradiction = errors.New("the facts contradict themselves")
 
 func newEntry(g *graph, w *windows.Window) (*entry, error) {
-	e := &entry{g: g, byRoot: map[*node]*input{}, bits: map[string]bitsOf{}, mem: &memory{
+	e := &entry{g: g, fn: w.Fn, byRoot: map[*node]*input{}, bits: map[string]bitsOf{}, mem: &memory{
 		g:       g,
 		escaped: w.Facts.Escaped,
 		index:   map[initialKey]int{},
@@ -145,7 +146,7 @@ func (e *entry) value(v flow.Value, name string) value {
 		return out
 	}
 	if v.Base != 0 {
-		name = baseName(v.Base)
+		name = e.baseName(v.Base)
 	}
 	x := e.g.variable(name, 64)
 	out.node = e.known(x, name)
@@ -166,7 +167,16 @@ func registerName(r int) string { return fmt.Sprintf("r%d", r) }
 
 func cellName(c flow.Cell) string { return fmt.Sprintf("f%d_%d", -c.Off, c.Size) }
 
-func baseName(b flow.Base) string { return fmt.Sprintf("b%d", b) }
+// baseName is the name of the variable that a Base stands for: for a symbol's,
+// that of the symbol.
+func (e *entry) baseName(b flow.Base) string {
+	if ref, ok := flow.SymbolOf(e.fn, b); ok {
+		return symbolName(ref)
+	}
+	return fmt.Sprintf("b%d", b)
+}
+
+func symbolName(r bpf.Ref) string { return fmt.Sprintf("s%d", r) }
 
 // note files what is known of a variable, for who wants to give it a value.
 func (e *entry) note(x *node, v flow.Value) {
@@ -227,7 +237,7 @@ func (e *entry) machine(w *windows.Window, old *machine, p *plan) *machine {
 		terms:   terms{e.g},
 		m:       e.mem,
 		fn:      w.Fn,
-		context: e.g.variable(baseName(flow.ContextBase), 64),
+		context: e.g.variable(e.baseName(flow.ContextBase), 64),
 		big:     w.BigEndian,
 		regs:    e.regs,
 		log:     log{m: e.mem},

@@ -72,16 +72,19 @@ func (mc *machine) SetReg(r bpf.Register, v value) {
 }
 
 // Imm is the immediate, or the symbol that a loader puts in its place.
-func (mc *machine) Imm(in bpf.Instruction) value {
+func (mc *machine) Imm(in bpf.Instruction) value { return immediate(mc.terms, mc.fn, in) }
+
+// immediate is what an instruction's immediate stands for in a function.
+func immediate(t terms, fn *bpf.Function, in bpf.Instruction) value {
 	if in.Ref == 0 {
-		return mc.Const(uint64(in.Imm), 64)
+		return t.Const(uint64(in.Imm), 64)
 	}
-	name := fmt.Sprintf("s%d", in.Ref)
+	name := symbolName(in.Ref)
 	if in.Op != bpf.LoadImm64 {
-		return scalar(mc.g.sext(mc.g.extract(mc.g.variable(name, 64), 31, 0), 64))
+		return scalar(t.g.sext(t.g.extract(t.g.variable(name, 64), 31, 0), 64))
 	}
-	v := value{node: mc.g.variable(name, 64), kind: flow.KindAny}
-	if sym := mc.fn.Symbol(in.Ref); sym != nil {
+	v := value{node: t.g.variable(name, 64), kind: flow.KindAny}
+	if sym := fn.Symbol(in.Ref); sym != nil {
 		v.kind = symbolKind(sym.Kind)
 	}
 	return v

@@ -2,6 +2,7 @@ package encode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -45,8 +46,33 @@ func newSide(fn *bpf.Function) side {
 	return s
 }
 
-// next finds the first instruction from p on that is no unconditional jump.
+// next finds the first instruction from p on that is no jump which leads one way
+// only: unconditional ones, and those that go on at one place whether they are
+// taken or not.
 func (s side) next(p place) (place, bpf.Instruction, error) {
+	for range len(s.fn.Blocks) + 1 {
+		to, in, err := s.behindGotos(p)
+		if err != nil || !in.IsCondJump() {
+			return to, in, err
+		}
+		target, ok := s.labels[in.Target]
+		if !ok {
+			return to, in, fmt.Errorf("no block has label %d", in.Target)
+		}
+		taken, _, err := s.behindGotos(place{target, 0})
+		if err != nil {
+			return to, in, err
+		}
+		if p, _, err = s.behindGotos(place{to.block, to.at + 1}); err != nil || p != taken {
+			return to, in, err
+		}
+	}
+	return p, bpf.Instruction{}, errors.New("an endless chain of jumps")
+}
+
+// behindGotos finds the first instruction from p on that is no unconditional
+// jump.
+func (s side) behindGotos(p place) (place, bpf.Instruction, error) {
 	for range 2 * (len(s.fn.Blocks) + 1) {
 		if p.block >= len(s.fn.Blocks) {
 			return p, bpf.Instruction{}, fmt.Errorf("control runs off the end of %s", s.fn.Name)
@@ -65,7 +91,7 @@ func (s side) next(p place) (place, bpf.Instruction, error) {
 			return p, code[p.at], nil
 		}
 	}
-	return p, bpf.Instruction{}, fmt.Errorf("an endless chain of jumps")
+	return p, bpf.Instruction{}, errors.New("an endless chain of jumps")
 }
 
 // shapes is a walk over pairs of places that have to do the same.
@@ -94,6 +120,9 @@ func (s *shapes) walk(a, b place) error {
 			return nil
 		}
 		s.seen[[2]place{a, b}] = true
+		if x.IsCondJump() && !y.IsJump() {
+			return s.join(a, x, b)
+		}
 		if x.IsJump() || y.IsJump() {
 			return s.fork(a, x, b, y)
 		}
@@ -105,6 +134,19 @@ func (s *shapes) walk(a, b place) error {
 		}
 		a.at, b.at = a.at+1, b.at+1
 	}
+}
+
+// join has both ways of an old branch do what the new code does without one.
+// That the old code could go round a loop of such branches for ever does not
+// matter: it would not have been accepted.
+func (s *shapes) join(a place, x bpf.Instruction, b place) error {
+	taken, ok := s.sides[0].labels[x.Target]
+	if !ok {
+		return fmt.Errorf("%v leads nowhere", x)
+	}
+	s.push(place{taken, 0}, b)
+	s.push(place{a.block, a.at + 1}, b)
+	return nil
 }
 
 // fork goes both ways from a pair of conditional jumps.

@@ -97,11 +97,11 @@ func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows
 		return false, err
 	}
 	found := make([]proposal, len(ws))
-	r.manager.each(len(ws), func(i int) {
+	r.manager.each(len(ws), func(i int, checker *encode.Checker) {
 		if ws[i] == nil || len(ws[i].Code) == 0 || sameWindow(ws[i], seen[i]) {
 			return
 		}
-		found[i] = r.manager.improve(ctx, pipeline, ws[i])
+		found[i] = r.manager.improve(ctx, checker, pipeline, ws[i])
 	})
 	next := make(windows.Codes, len(ws))
 	r.Windows = 0
@@ -147,12 +147,12 @@ func (r *Result) settle(ctx context.Context, facts *flow.Facts, ws []*windows.Wi
 			return false, err
 		}
 		bad := make([]bool, len(again))
-		r.manager.each(len(again), func(i int) {
+		r.manager.each(len(again), func(i int, checker *encode.Checker) {
 			if next[i] == nil || covers(proven[i], again[i]) {
 				return
 			}
 			proven[i] = again[i]
-			bad[i] = again[i] == nil || encode.New(encode.Options{}).Check(ctx, again[i], next[i]).Outcome != encode.Proven
+			bad[i] = again[i] == nil || checker.Check(ctx, again[i], next[i]).Outcome != encode.Proven
 		})
 		stands := true
 		for i, b := range bad {
@@ -211,12 +211,12 @@ func (r *Result) Without(ctx context.Context, drop map[*windows.Segment]bool) er
 			return err
 		}
 		next := slices.Clone(stage)
-		r.manager.each(len(next), func(i int) {
+		r.manager.each(len(next), func(i int, checker *encode.Checker) {
 			if next[i] == nil {
 				return
 			}
 			if drop[r.Layout.Segments[i]] || ws[i] == nil ||
-				encode.New(encode.Options{}).Check(ctx, ws[i], next[i]).Outcome != encode.Proven {
+				checker.Check(ctx, ws[i], next[i]).Outcome != encode.Proven {
 				next[i] = nil
 			}
 		})
@@ -251,19 +251,29 @@ func (r *Result) analyze(ctx context.Context, fn *bpf.Function) (*flow.Facts, *f
 
 func sameWindow(a, b *windows.Window) bool { return b != nil && a.Same(b) }
 
-// each calls f with 0 to n-1, on as many goroutines as there are workers.
-func (m *Manager) each(n int, f func(i int)) {
+// share is how many windows, one behind the other, have one checker: making a
+// solver costs as much as many answers, and what a solver was asked before may
+// matter to where it gives up, so that which windows share one must not depend on
+// the number of workers.
+const share = 64
+
+// each calls f with 0 to n-1 and a checker, on as many goroutines as there are
+// workers.
+func (m *Manager) each(n int, f func(i int, checker *encode.Checker)) {
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range max(m.Workers, 1) {
 		wg.Go(func() {
-			for i := range next {
-				f(i)
+			for from := range next {
+				checker := encode.New(encode.Options{})
+				for i := from; i < min(from+share, n); i++ {
+					f(i, checker)
+				}
 			}
 		})
 	}
-	for i := range n {
-		next <- i
+	for from := 0; from < n; from += share {
+		next <- from
 	}
 	close(next)
 	wg.Wait()
@@ -271,14 +281,12 @@ func (m *Manager) each(n int, f func(i int)) {
 
 // improve runs a pipeline over one window, each proposer on what the one before
 // it made.
-func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.Window) proposal {
+func (m *Manager) improve(ctx context.Context, checker *encode.Checker, pipeline []Proposer, w *windows.Window) proposal {
 	if m.Window > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, m.Window)
 		defer cancel()
 	}
-	// A solver of its own, so that no answer depends on what else was asked.
-	checker := encode.New(encode.Options{})
 	out := proposal{stats: map[string]Stats{}}
 	for _, p := range pipeline {
 		if ctx.Err() != nil {

@@ -172,15 +172,17 @@ func TestSame(t *testing.T) {
 		}
 		return s
 	}
-	w := &windows.Window{Code: code(t, "r0 = r1"), Facts: state("r1 = packet(b7)+14; r2 = packet(b7); r3 = packet(b9)")}
+	fn := &bpf.Function{Name: "f", Symbols: make([]bpf.Symbol, 3)} // with Bases up to b13
+	w := &windows.Window{Fn: fn, Code: code(t, "r0 = r1"), Facts: state("r1 = packet(b17)+14; r2 = packet(b17); r3 = packet(b19)")}
 	for _, tt := range []struct {
 		facts string
 		same  bool
 	}{
-		{"r1 = packet(b17)+14; r2 = packet(b17); r3 = packet(b5)", true},
-		{"r1 = packet(b7)+14; r2 = packet(b9); r3 = packet(b7)", false},
-		{"r1 = packet(b7)+14; r2 = packet(b7); r3 = packet(b7)", false},
-		{"r1 = packet(b7)+15; r2 = packet(b7); r3 = packet(b9)", false},
+		{"r1 = packet(b27)+14; r2 = packet(b27); r3 = packet(b25)", true},
+		{"r1 = packet(b17)+14; r2 = packet(b19); r3 = packet(b17)", false},
+		{"r1 = packet(b17)+14; r2 = packet(b17); r3 = packet(b17)", false},
+		{"r1 = packet(b17)+15; r2 = packet(b17); r3 = packet(b19)", false},
+		{"r1 = packet(b8)+14; r2 = packet(b8); r3 = packet(b19)", false}, // a symbol, which the code may name
 	} {
 		o := *w
 		o.Facts = state(tt.facts)

@@ -69,17 +69,21 @@ func (w *Window) Same(o *Window) bool {
 	x, y := *w, *o
 	x.Fn, y.Fn, x.Start, y.Start = nil, nil, 0, 0
 	x.states, y.states, x.lives, y.lives = nil, nil, nil, nil
-	x.Facts, y.Facts = renamed(x.Facts), renamed(y.Facts)
+	x.Facts, y.Facts = renamed(w.Fn, x.Facts), renamed(o.Fn, y.Facts)
 	return reflect.DeepEqual(x, y)
 }
 
 // renamed is the state with its Bases numbered in the order in which they come:
-// which numbers the analysis gave them says nothing.
-func renamed(s flow.State) flow.State {
+// which numbers the analysis gave them says nothing, but for those of symbols,
+// which the code names as well.
+func renamed(fn *bpf.Function, s flow.State) flow.State {
 	names := map[flow.Base]flow.Base{0: 0, flow.FrameBase: flow.FrameBase, flow.ContextBase: flow.ContextBase}
 	rename := func(v *flow.Value) {
+		if flow.IsSymbol(fn, v.Base) {
+			return
+		}
 		if _, ok := names[v.Base]; !ok {
-			names[v.Base] = flow.Base(len(names))
+			names[v.Base] = -flow.Base(len(names))
 		}
 		v.Base = names[v.Base]
 	}

@@ -52,19 +52,26 @@ func newNaming(fn *bpf.Function) *naming {
 
 func argument(r bpf.Register) Base { return ContextBase + Base(r) }
 
-// symbol is the Base of what a symbol's immediate load leaves in a register.
-func (n *naming) symbol(r bpf.Ref) Base { return firstSymbol + 2*Base(r-1) }
-
 // narrowSymbol is the Base of a symbol where it is a 32-bit immediate.
-func (n *naming) narrowSymbol(r bpf.Ref) Base { return n.symbol(r) + 1 }
+func narrowSymbol(r bpf.Ref) Base { return SymbolBase(r) + 1 }
 
-// ref is the symbol that b is the Base of.
-func (n *naming) ref(b Base) (bpf.Ref, bool) {
-	if b < firstSymbol || b >= n.sites || (b-firstSymbol)%2 != 0 {
+// SymbolOf is the symbol of fn that b is the Base of: what a 64-bit immediate
+// load of it leaves in a register.
+func SymbolOf(fn *bpf.Function, b Base) (bpf.Ref, bool) {
+	n := (b - firstSymbol) / 2
+	if b < firstSymbol || int(n) >= len(fn.Symbols) || (b-firstSymbol)%2 != 0 {
 		return 0, false
 	}
-	return bpf.Ref((b-firstSymbol)/2 + 1), true
+	return bpf.Ref(n + 1), true
 }
+
+// IsSymbol tells whether b is the Base of a symbol of fn, in either width.
+func IsSymbol(fn *bpf.Function, b Base) bool {
+	return b >= firstSymbol && int(b-firstSymbol)/2 < len(fn.Symbols)
+}
+
+// SymbolBase is the Base of what a symbol's immediate load leaves in a register.
+func SymbolBase(r bpf.Ref) Base { return firstSymbol + 2*Base(r-1) }
 
 func (n *naming) site(block, i, which int) Base {
 	return n.starts[block] + Base(i*sitesPerInstruction+which)

@@ -22,6 +22,7 @@ type callUse struct {
 	follows bool
 	reads   []extent
 	writes  []extent
+	fills   extent // bytes that the callee writes in any case
 }
 
 // helperOf is the prototype of the helper that in calls, or nil.
@@ -99,6 +100,9 @@ func (f *Facts) argumentUse(u *callUse, s *State, h *semantics.Helper, r bpf.Reg
 		return
 	}
 	v := s.Regs[r]
+	if known := s.Regs[arg.SizeReg]; arg.Fill && v.Base == FrameBase && known.UMin == known.UMax && OnStack(v.Offset, size) {
+		u.fills = extent{v.Offset, size}
+	}
 	e := extent{v.Offset, size}
 	if v.Base != FrameBase || e.off < -StackSize || e.off > 0 {
 		e = extent{-StackSize, StackSize}

@@ -164,7 +164,7 @@ func (f *Facts) Taken(block int) (target, next bool) {
 
 // Ref is the symbol from which v is Offset bytes away, if that is
 // known.
-func (f *Facts) Ref(v Value) (bpf.Ref, bool) { return f.names.ref(v.Base) }
+func (f *Facts) Ref(v Value) (bpf.Ref, bool) { return SymbolOf(f.fn, v.Base) }
 
 // Before is what holds before instruction i of a block, or behind the last
 // where i is their number. Where control cannot get to the block, no register

@@ -72,11 +72,11 @@ func (m *machine) Imm(in bpf.Instruction) number {
 		return constant(uint64(in.Imm), 64)
 	case in.Op == bpf.LoadImm64:
 		v := number{Unknown(symbolKind(m.facts.fn.Symbol(in.Ref))), 64}
-		v.Base = m.symbol(in.Ref)
+		v.Base = SymbolBase(in.Ref)
 		return v
 	}
 	v := m.SExt(unknown(32), 64)
-	v.Base = m.narrowSymbol(in.Ref)
+	v.Base = narrowSymbol(in.Ref)
 	return v
 }
 

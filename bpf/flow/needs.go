@@ -22,7 +22,7 @@ type effect struct {
 	src      Value         // of the source register
 	pointers bpf.Registers // that are pointers for sure
 	// reads, all and kills tell of the frame: bytes read, everything read, and
-	// bytes that a store overwrites for sure.
+	// bytes that a store or a callee overwrites for sure.
 	reads []extent
 	all   bool
 	kills extent
@@ -165,6 +165,7 @@ func (l *Live) before(t *terms, in bpf.Instruction, e *effect) error {
 	case in.IsCall():
 		l.drop(in.Writes())
 		l.need(e.args)
+		l.Stack.Remove(int(e.kills.off), e.kills.size)
 		l.readStack(e)
 		return nil
 	case in.IsPacketLoad():
@@ -324,7 +325,7 @@ func (f *Facts) effect(s *State, in bpf.Instruction) effect {
 
 func (f *Facts) callEffect(e *effect, s *State, in bpf.Instruction) {
 	u := f.callUse(s, in)
-	e.reads, e.all = u.reads, u.escape || s.Escaped && u.follows
+	e.reads, e.all, e.kills = u.reads, u.escape || s.Escaped && u.follows, u.fills
 	for r := bpf.R1; r <= bpf.R5; r++ {
 		// The verifier lets no callee read what is not readable.
 		if u.args.Has(r) && s.Regs[r].Kind != KindNone {

@@ -269,12 +269,34 @@ var needTests = []struct {
 		r1 = r10
 		r1 += -16
 		r2 = 8
-		? r1 r2 r3 [r10-16:4] [r10-8:4]
+		? r1 r2 r3 [r10-8:4]
 		call 4
 		? [r10-16:4] [r10-8:4]
 		r0 = *(u32 *)(r10 - 16)
 		r1 = *(u32 *)(r10 - 8)
 		w0 += w1
+		exit`},
+	{name: "a helper that may write a part", context: "other", code: `
+		r3 = r1
+		r1 = r10
+		r1 += -16
+		r2 = 8
+		? r1 r2 r3 [r10-16:4]
+		call 45
+		? [r10-16:4]
+		r0 = *(u32 *)(r10 - 16)
+		exit`},
+	{name: "a helper that writes an unknown number of bytes", context: "other", code: `
+		r3 = r1
+		r2 = *(u32 *)(r1 + 0)
+		r2 &= 7
+		r2 += 1
+		r1 = r10
+		r1 += -16
+		? r1 r2 r3 [r10-16:4]
+		call 4
+		? [r10-16:4]
+		r0 = *(u32 *)(r10 - 16)
 		exit`},
 	{name: "helpers read as many arguments as they have", code: `
 		? none

@@ -31,8 +31,11 @@ type Arg struct {
 	// Memory that is only read may also be a number, an address of the kernel
 	// (bpf_probe_read_kernel).
 	Read, Write bool
-	Size        int          // in bytes, for ArgMemory of fixed size, else zero
-	SizeReg     bpf.Register // R1 to R5 for ArgMemory whose size is an argument, else R0
+	// Fill tells of memory that is written whole, even where the helper fails
+	// (kernel/trace/bpf_trace.c and net/core/filter.c clear it then).
+	Fill    bool
+	Size    int          // in bytes, for ArgMemory of fixed size, else zero
+	SizeReg bpf.Register // R1 to R5 for ArgMemory whose size is an argument, else R0
 }
 
 // ReturnKind says what a helper leaves in R0.

@@ -18,7 +18,7 @@ var helpers = [...]Helper{
 		{Kind: ArgMapKey, Read: true},
 	}},
 	4: {ID: 4, Name: "probe_read", NumArgs: 3, Returns: ReturnScalar, Args: [5]Arg{
-		{Kind: ArgMemory, Write: true, SizeReg: 2},
+		{Kind: ArgMemory, Write: true, Fill: true, SizeReg: 2},
 		{Kind: ArgScalar},
 		{Kind: ArgMemory, Read: true, SizeReg: 2},
 	}},
@@ -66,7 +66,7 @@ var helpers = [...]Helper{
 	14: {ID: 14, Name: "get_current_pid_tgid", NumArgs: 0, Returns: ReturnScalar},
 	15: {ID: 15, Name: "get_current_uid_gid", NumArgs: 0, Returns: ReturnScalar},
 	16: {ID: 16, Name: "get_current_comm", NumArgs: 2, Returns: ReturnScalar, Args: [5]Arg{
-		{Kind: ArgMemory, Write: true, SizeReg: 2},
+		{Kind: ArgMemory, Write: true, Fill: true, SizeReg: 2},
 		{Kind: ArgScalar},
 	}},
 	17: {ID: 17, Name: "get_cgroup_classid", NumArgs: 1, Returns: ReturnScalar, Args: [5]Arg{
@@ -113,7 +113,7 @@ var helpers = [...]Helper{
 	26: {ID: 26, Name: "skb_load_bytes", NumArgs: 4, Returns: ReturnScalar, Args: [5]Arg{
 		{Kind: ArgContext},
 		{Kind: ArgScalar},
-		{Kind: ArgMemory, Write: true, SizeReg: 4},
+		{Kind: ArgMemory, Write: true, Fill: true, SizeReg: 4},
 		{Kind: ArgScalar},
 	}},
 	27: {ID: 27, Name: "get_stackid", NumArgs: 3, Returns: ReturnScalar, Args: [5]Arg{
@@ -311,7 +311,7 @@ var helpers = [...]Helper{
 	68: {ID: 68, Name: "skb_load_bytes_relative", NumArgs: 5, Returns: ReturnScalar, Args: [5]Arg{
 		{Kind: ArgContext},
 		{Kind: ArgScalar},
-		{Kind: ArgMemory, Write: true, SizeReg: 4},
+		{Kind: ArgMemory, Write: true, Fill: true, SizeReg: 4},
 		{Kind: ArgScalar},
 		{Kind: ArgScalar},
 	}},
@@ -529,12 +529,12 @@ var helpers = [...]Helper{
 		{Kind: ArgScalar},
 	}},
 	112: {ID: 112, Name: "probe_read_user", NumArgs: 3, Returns: ReturnScalar, Args: [5]Arg{
-		{Kind: ArgMemory, Write: true, SizeReg: 2},
+		{Kind: ArgMemory, Write: true, Fill: true, SizeReg: 2},
 		{Kind: ArgScalar},
 		{Kind: ArgScalar},
 	}},
 	113: {ID: 113, Name: "probe_read_kernel", NumArgs: 3, Returns: ReturnScalar, Args: [5]Arg{
-		{Kind: ArgMemory, Write: true, SizeReg: 2},
+		{Kind: ArgMemory, Write: true, Fill: true, SizeReg: 2},
 		{Kind: ArgScalar},
 		{Kind: ArgMemory, Read: true, SizeReg: 2},
 	}},
@@ -687,7 +687,7 @@ var helpers = [...]Helper{
 		{Kind: ArgScalar},
 	}},
 	148: {ID: 148, Name: "copy_from_user", NumArgs: 3, Returns: ReturnScalar, Args: [5]Arg{
-		{Kind: ArgMemory, Write: true, SizeReg: 2},
+		{Kind: ArgMemory, Write: true, Fill: true, SizeReg: 2},
 		{Kind: ArgScalar},
 		{Kind: ArgScalar},
 	}},

@@ -5,6 +5,7 @@
 package jumps
 
 import (
+	"context"
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -14,13 +15,14 @@ import (
 
 // Simplify is the function with fewer jumps. The input is not changed. Inverse
 // conditions that need a higher ISA level than the target's are not used. Equal
-// tails are merged only where the kernel will confirm the result: the verifier
+// tails are merged only where that is wanted and the kernel will confirm the
+// result: the verifier
 // wants an instruction that accesses memory to have pointers of one kind. It
 // makes code shorter, but no run through it: a jump is what it takes instead.
-func Simplify(fn *bpf.Function, t windows.Target) *bpf.Function {
-	e := &editor{fn: fn.Clone(), level: t.Level}
+func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target, tails bool) *bpf.Function {
+	e := &editor{ctx: ctx, fn: fn.Clone(), level: t.Level, bigEndian: t.BigEndian}
 	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks}
-	if goal := t.Costs.Goal; t.Confirmed && goal != cost.Latency && goal != cost.Verifier {
+	if goal := t.Costs.Goal; tails && t.Confirmed && goal != cost.Latency && goal != cost.Verifier {
 		steps = append(steps, e.mergeTails)
 	}
 	// Each step only ever takes instructions out or leaves their number alone
@@ -39,8 +41,10 @@ func Simplify(fn *bpf.Function, t windows.Target) *bpf.Function {
 }
 
 type editor struct {
-	fn    *bpf.Function
-	level bpf.Level
+	ctx       context.Context // of the one call that the editor is for
+	fn        *bpf.Function
+	level     bpf.Level
+	bigEndian bool
 }
 
 // index maps labels to block indices.
@@ -153,11 +157,12 @@ func (e *editor) thread() bool {
 	return changed
 }
 
-// dropGotos deletes jumps to the next block.
+// dropGotos deletes jumps to the next block, conditional ones as well.
 func (e *editor) dropGotos() bool {
 	changed := false
 	for i, b := range e.fn.Blocks[:len(e.fn.Blocks)-1] {
-		if isGoto(b) && last(b).Target == e.fn.Blocks[i+1].Label {
+		in := last(b)
+		if in != nil && (in.IsGoto() || in.IsCondJump()) && in.Target == e.fn.Blocks[i+1].Label {
 			b.Code = b.Code[:len(b.Code)-1]
 			changed = true
 		}

@@ -48,11 +48,16 @@ func TestSimplify(t *testing.T) {
 		{"goto next", "r0 = 1\ngoto L1\nL1: exit", bpf.V1, 2, ""},
 		{"equal tails", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nexit\nL2: r3 = 4\nr0 = 1\nr2 = 2\nexit", bpf.V1, 7, ""},
 		{"short equal tails stay", "if r1 == 5 goto L2\nr3 = 3\nexit\nL2: r3 = 4\nexit", bpf.V1, 5, ""},
+		{"equal tails with a branch", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: goto L5\nL2: r3 = 4\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL3: r0 = 9\nexit\nL5: r0 = 9\nexit\nL4: r0 = 7\nexit", bpf.V3, 11, ""},
+		{"equal tails with an inverse branch", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: r0 = 9\nexit\nL2: r3 = 4\nr0 = 1\nr2 = 2\nif r0 != r3 goto L5\nL4: r0 = 7\nexit\nL5: r0 = 9\nexit", bpf.V3, 11, ""},
+		{"equal tails that part at the end stay", "if r1 == 5 goto L2\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: exit\nL2: r0 = 1\nr2 = 2\nif r0 == r3 goto L1\nL4: r0 = 7\nexit", bpf.V3, 10, ""},
+		{"equal tails with pointers of other kinds stay", "r2 = r1\nif r1 == 5 goto L2\nr1 = r10\nr0 = *(u32 *)(r1 - 8)\nr0 += 1\nexit\nL2: r1 = 0\nr1 += r2\nr0 = *(u32 *)(r1 - 8)\nr0 += 1\nexit", bpf.V3, 11, ""},
+		{"a jump to the same is no tail", "if r1 == 5 goto L2\nL1: r0 = 1\nexit\nL2: goto L1", bpf.V3, 2, ""},
 		{"move", "if r1 == 5 goto L2\nr0 = 3\ngoto L4\nL2: r0 = 7\nexit\nL4: r0 += 1\nexit", bpf.V1, 6, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fn := parse(t, tt.src)
-			out := jumps.Simplify(fn, windows.Target{Level: tt.level, Confirmed: true})
+			out := jumps.Simplify(context.Background(), fn, windows.Target{Level: tt.level, Confirmed: true}, true)
 			if out.Slots() != tt.slots || !strings.Contains(format(out), tt.contains) {
 				t.Errorf("got %d slots: %s", out.Slots(), format(out))
 			}
@@ -115,7 +120,7 @@ func TestSimplifyRandom(t *testing.T) {
 	smaller := 0
 	for range 300 {
 		fn := random(rng)
-		out := jumps.Simplify(fn, windows.Target{Level: bpf.V1 + bpf.Level(rng.IntN(4)), Confirmed: true})
+		out := jumps.Simplify(context.Background(), fn, windows.Target{Level: bpf.V1 + bpf.Level(rng.IntN(4)), Confirmed: true}, true)
 		if err := checker.SameShape(context.Background(), fn, out); err != nil {
 			t.Fatalf("%v\n%s\nbecame\n%s", err, format(fn), format(out))
 		}

@@ -44,8 +44,8 @@ const (
 	keySum32                  // a: root, c: offset modulo 2^32
 	keyByte                   // a: root, b: last write that may have changed it, c: offset
 	keyField                  // a context field: a: root, b: last write, c: offset<<8 | size
-	keySymbol                 // a: bpf.Ref, b: pseudo source, c: immediate
-	keySymbol3                // the same in a 32-bit immediate
+	keyPseudo                 // what the kernel puts in: b: pseudo source, c: immediate
+	keySymbol3                // a symbol in a 32-bit immediate: a: bpf.Ref, c: immediate
 	keyInst                   // a: instruction's id: what only that one yields
 	keyEq                     // a: list of bit pairs, see table.eq
 	keyNot                    // a: the bit turned round

@@ -195,12 +195,30 @@ func (k *work) imm(in inst) ref {
 		if in.Ref == 0 && in.Src == bpf.PseudoImm {
 			return k.t.constant(uint64(in.Imm))
 		}
-		return k.t.number(key{keySymbol, 0, int32(in.Ref), int32(in.Src), in.Imm}, k.symbolKind(in))
+		if in.Ref != 0 {
+			return k.symbol(in)
+		}
+		return k.t.number(key{keyPseudo, 0, 0, int32(in.Src), in.Imm}, k.symbolKind(in))
 	}
 	if in.Ref == 0 {
 		return k.t.constant(uint64(in.Imm))
 	}
 	return k.t.number(key{kind: keySymbol3, a: int32(in.Ref), c: in.Imm}, flow.KindScalar)
+}
+
+// symbol is the value of a symbol's immediate load, which the facts may know
+// registers to hold.
+func (k *work) symbol(in inst) ref {
+	base := flow.SymbolBase(in.Ref)
+	at := sum{-int32(base), 0}
+	if r, ok := k.t.sums[at]; ok {
+		return r
+	}
+	r := k.t.number(key{kind: keyBase, a: int32(base)}, k.symbolKind(in))
+	n := k.t.at(r)
+	n.root, n.off = at.root, at.off
+	k.t.sums[at] = r
+	return r
 }
 
 func (k *work) symbolKind(in inst) flow.Kind {

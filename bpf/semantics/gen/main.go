@@ -177,7 +177,7 @@ var args = map[string]string{
 	"value:out": "Kind: ArgMapValue, Write: true", "value:inout": "Kind: ArgMapValue, Read: true, Write: true",
 }
 
-var memory = regexp.MustCompile(`^(in|out|inout)(?:\(([1-5])\)|=(\d+))$`)
+var memory = regexp.MustCompile(`^(in|out|inout|fill)(?:\(([1-5])\)|=(\d+))$`)
 
 func parseArg(a string) (string, error) {
 	if s, ok := args[a]; ok {
@@ -188,11 +188,14 @@ func parseArg(a string) (string, error) {
 		return "", fmt.Errorf("%q is no argument", a)
 	}
 	s := "Kind: ArgMemory"
-	if m[1] != "out" {
+	if m[1] == "in" || m[1] == "inout" {
 		s += ", Read: true"
 	}
 	if m[1] != "in" {
 		s += ", Write: true"
+	}
+	if m[1] == "fill" {
+		s += ", Fill: true"
 	}
 	if m[2] != "" {
 		return s + ", SizeReg: " + m[2], nil

@@ -1,0 +1,157 @@
+package encode_test
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// stepsCase is two functions and, by label, where the old one holds what the new
+// one has in registers: "2: r3=r7 r4=r7+14". Where nothing is said of a register
+// it is where it was.
+type stepsCase struct {
+	name, old, new, holders string
+	want                    string // a part of the refusal, "" for none
+}
+
+func (c stepsCase) steps(t *testing.T) *encode.Steps {
+	t.Helper()
+	function := func(src string) *bpf.Function {
+		blocks, err := bpf.Parse(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks, Symbols: make([]bpf.Symbol, 2)}
+	}
+	s := &encode.Steps{Old: function(c.old), New: function(c.new)}
+	analyze := func(fn *bpf.Function) (*flow.Facts, *flow.Needs) {
+		facts, err := flow.Analyze(context.Background(), fn, flow.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		needs, err := flow.Liveness(fn, facts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return facts, needs
+	}
+	s.Facts, s.Before = analyze(s.Old)
+	_, s.After = analyze(s.New)
+	s.Holders = make(windows.Renaming, len(s.Old.Blocks))
+	for b := range s.Holders {
+		for r := range s.Holders[b] {
+			s.Holders[b][r] = windows.Held(bpf.Register(r))
+		}
+	}
+	for line := range strings.SplitSeq(c.holders, ";") {
+		label, rest, ok := strings.Cut(line, ":")
+		for b, block := range s.Old.Blocks {
+			if ok && strings.TrimSpace(label) == fmt.Sprint(block.Label) {
+				hold(t, &s.Holders[b], rest)
+			}
+		}
+	}
+	return s
+}
+
+var held = regexp.MustCompile(`^r(\d+)=(?:r(\d+)([+-]\d+)?|none)$`)
+
+func hold(t *testing.T, at *windows.Registers, items string) {
+	t.Helper()
+	for item := range strings.FieldsSeq(items) {
+		m := held.FindStringSubmatch(item)
+		if m == nil {
+			t.Fatalf("%q says nothing of a register", item)
+		}
+		r, _ := strconv.Atoi(m[1])
+		if m[2] == "" {
+			at[r] = windows.Holder{}
+			continue
+		}
+		from, _ := strconv.Atoi(m[2])
+		off, _ := strconv.ParseInt(m[3], 10, 64)
+		at[r] = windows.Holder{Known: true, Reg: bpf.Register(from), Offset: off}
+	}
+}
+
+var stepsCases = []stepsCase{
+	{name: "the same", old: "r0 = *(u32 *)(r1 + 8)\nexit", new: "r0 = *(u32 *)(r1 + 8)\nexit"},
+	{name: "a copy goes", old: "r2 = r1\nr0 = *(u32 *)(r2 + 8)\nexit", new: "r0 = *(u32 *)(r1 + 8)\nexit"},
+	{name: "another field", old: "r0 = *(u32 *)(r1 + 8)\nexit", new: "r0 = *(u32 *)(r1 + 12)\nexit", want: "where the old code has"},
+	{name: "through another register", old: "r2 = *(u32 *)(r1 + 8)\nr0 = 0\nr0 = *(u32 *)(r1 + 8)\nexit",
+		new: "r2 = *(u32 *)(r1 + 8)\nr0 = 0\nr0 = *(u32 *)(r2 + 8)\nexit", want: "where the old code has"},
+	{name: "a step less", old: "r2 = *(u32 *)(r1 + 8)\nr0 = 0\nexit", new: "r0 = 0\nexit", want: "where the old code has"},
+	{name: "the last step is left out", old: "*(u32 *)(r10 - 4) = 0\nr0 = 0\nif r0 == 0 goto L2\nL2:\nexit",
+		new: "*(u32 *)(r10 - 4) = 0\nr0 = 0\nL2:\nexit", want: "fewer steps"},
+	{name: "a step more", old: "r0 = 0\nexit", new: "r0 = 0\n*(u32 *)(r10 - 4) = 0\nexit", want: "where the old code has"},
+	{name: "steps swapped", old: "*(u32 *)(r10 - 4) = 1\n*(u32 *)(r10 - 8) = 1\nr0 = 0\nexit",
+		new: "*(u32 *)(r10 - 8) = 1\n*(u32 *)(r10 - 4) = 1\nr0 = 0\nexit", want: "another value"},
+	{name: "an immediate for a register", old: "r2 = 7\n*(u32 *)(r10 - 4) = r2\nr0 = 0\nexit", new: "*(u32 *)(r10 - 4) = 7\nr0 = 0\nexit"},
+	{name: "another immediate", old: "r2 = 7\n*(u32 *)(r10 - 4) = r2\nr0 = 0\nexit", new: "*(u32 *)(r10 - 4) = 8\nr0 = 0\nexit", want: "may differ"},
+	{name: "an immediate to the context", old: "r2 = 7\n*(u32 *)(r1 + 4) = r2\nr0 = 0\nexit", new: "*(u32 *)(r1 + 4) = 7\nr0 = 0\nexit", want: "where the old code has"},
+	{name: "only stored bits count", old: "r2 = 263\n*(u8 *)(r10 - 4) = r2\nr0 = 0\nexit", new: "*(u8 *)(r10 - 4) = 7\nr0 = 0\nexit"},
+	{name: "an argument that the helper reads", old: "r1 = 1\nr2 = 2\ncall 23\nexit", new: "r1 = 1\nr2 = 3\ncall 23\nexit", want: "may differ"},
+	{name: "an argument that the helper does not read", old: "r1 = 1\nr2 = 2\nr3 = 5\ncall 23\nexit", new: "r1 = 1\nr2 = 2\ncall 23\nexit"},
+	{name: "an argument left out", old: "r1 = 1\nr2 = 2\ncall 23\nexit", new: "r1 = 1\ncall 23\nexit", want: "holds nothing readable"},
+	{name: "another helper", old: "call 7\nexit", new: "call 8\nexit", want: "where the old code has"},
+	{name: "lost in the call", old: "r6 = 5\ncall 7\nr0 += r6\nexit", new: "r1 = 5\ncall 7\nr0 += r1\nexit", want: "holds nothing readable"},
+	{name: "results differ", old: "call 7\nr6 = r0\ncall 7\nr0 -= r6\nexit", new: "call 7\nr6 = r0\ncall 7\nr6 -= r0\nr0 = r6\nexit", want: "may differ"},
+	{name: "computed otherwise", old: "call 7\nr0 <<= 32\nr0 >>= 32\nexit", new: "call 7\nw0 = w0\nexit"},
+	{name: "computed wrongly", old: "call 7\nr0 <<= 32\nr0 s>>= 32\nexit", new: "call 7\nw0 = w0\nexit", want: "may differ"},
+	{name: "another comparison", old: "call 7\nif r0 > 5 goto L2\nr0 = 1\nL2:\nexit", new: "call 7\nif r0 > 6 goto L2\nr0 = 1\nL2:\nexit", want: "may differ"},
+	{name: "another condition", old: "call 7\nif r0 > 5 goto L2\nr0 = 1\nL2:\nexit", new: "call 7\nif r0 >= 5 goto L2\nr0 = 1\nL2:\nexit", want: "where the old code has"},
+	{name: "compared in 32 bits", old: "call 7\nr2 = r0\nif w2 > 5 goto L2\nr0 = 1\nL2:\nexit", new: "call 7\nw2 = w0\nif w2 > 5 goto L2\nr0 = 1\nL2:\nexit"},
+	{name: "arithmetic on what may be a pointer", old: "r2 = *(u32 *)(r1 + 0)\nr0 = 0\nexit",
+		new: "r2 = *(u32 *)(r1 + 0)\nr2 <<= 1\nr0 = 0\nexit", want: "computes what the old code does not"},
+	{name: "renamed over blocks", old: "call 7\nr6 = r0\nif r0 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nexit",
+		new: "call 7\nif r0 > 5 goto L2\nr0 += 1\nL2:\nexit", holders: "2: r0=r6"},
+	{name: "renamed on one way only", old: "call 7\nr6 = r0\nif r0 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nexit",
+		new: "call 7\nif r0 > 5 goto L2\nr0 += 2\nL2:\nexit", holders: "2: r0=r6", want: "may differ"},
+	{name: "nothing is known to be there", old: "call 7\nr6 = r0\nif r0 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nexit",
+		new: "call 7\nr6 = r0\nif r0 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nexit", holders: "2: r6=none", want: "not known to hold"},
+	{name: "a wrong holder", old: "call 7\nr6 = r0\nr7 = 3\nif r0 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nr0 += r7\nexit",
+		new: "call 7\nr6 = r0\nr7 = 3\nif r0 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nr0 += r7\nexit", holders: "2: r6=r7", want: "may differ"},
+	{name: "around a loop", old: "r6 = 0\nL2:\nr1 = r6\nr2 = 0\ncall 23\nr6 += 1\nif r6 < 10 goto L2\nL3:\nr0 = r6\nexit",
+		new: "r7 = 0\nL2:\nr1 = r7\nr2 = 0\ncall 23\nr7 += 1\nif r7 < 10 goto L2\nL3:\nr0 = r7\nexit", holders: "2: r7=r6; 3: r7=r6"},
+	{name: "wrong the second time round", old: "r6 = 0\nL2:\nr1 = r6\nr2 = 0\ncall 23\nr6 += 1\nif r6 < 10 goto L2\nL3:\nr0 = r6\nexit",
+		new: "r7 = 0\nL2:\nr1 = r7\nr2 = 0\ncall 23\nr7 += 1\nr8 = r7\nr7 = 4\nif r8 < 10 goto L2\nL3:\nr0 = r8\nexit", holders: "2: r7=r6; 3: r8=r6", want: "may differ"},
+	{name: "moved by a constant", old: "r6 = r10\nr6 += -32\n*(u64 *)(r6 + 0) = 5\ncall 7\nif r0 > 5 goto L2\n*(u64 *)(r6 + 8) = 1\nL2:\nexit",
+		new: "r6 = r10\nr6 += -24\n*(u64 *)(r6 - 8) = 5\ncall 7\nif r0 > 5 goto L2\n*(u64 *)(r6 + 0) = 1\nL2:\nexit", holders: "3: r6=r6+8; 4: r6=r6+8"},
+	{name: "moved by another constant", old: "r6 = r10\nr6 += -32\n*(u64 *)(r6 + 0) = 5\ncall 7\nif r0 > 5 goto L2\n*(u64 *)(r6 + 8) = 1\nL2:\nexit",
+		new: "r6 = r10\nr6 += -24\n*(u64 *)(r6 - 8) = 5\ncall 7\nif r0 > 5 goto L2\n*(u64 *)(r6 + 8) = 1\nL2:\nexit", holders: "3: r6=r6+8; 4: r6=r6+8", want: "another value"},
+	{name: "what the function is entered with", old: "r0 = *(u32 *)(r1 + 8)\nexit", new: "r0 = *(u32 *)(r1 + 8)\nexit", holders: "1: r1=r2", want: "entered with"},
+	{name: "a symbol read again", old: "r6 = @1 ll\ncall 7\nr2 = @1 ll\nr0 = r2\nexit", new: "r6 = @1 ll\ncall 7\nr0 = r6\nexit"},
+	{name: "another symbol", old: "r6 = @1 ll\ncall 7\nr2 = @2 ll\nr0 = r2\nexit", new: "r6 = @1 ll\ncall 7\nr0 = r6\nexit", want: "another value"},
+	{name: "a patched offset", old: "r2 = r1\nr0 = *(u32 *)(r2 + @1)\nexit", new: "r0 = *(u32 *)(r1 + @1)\nexit"},
+	{name: "another patched offset", old: "r0 = *(u32 *)(r1 + @1)\nexit", new: "r0 = *(u32 *)(r1 + @2)\nexit", want: "where the old code has"},
+	{name: "an atomic", old: "*(u64 *)(r10 - 8) = 0\nr2 = 1\nr3 = r2\nlock *(u64 *)(r10 - 8) += r3\nr0 = 0\nexit",
+		new: "*(u64 *)(r10 - 8) = 0\nr2 = 1\nlock *(u64 *)(r10 - 8) += r2\nr0 = 0\nexit"},
+	{name: "another atomic", old: "*(u64 *)(r10 - 8) = 0\nr2 = 1\nlock *(u64 *)(r10 - 8) += r2\nr0 = 0\nexit",
+		new: "*(u64 *)(r10 - 8) = 0\nr2 = 1\nlock *(u64 *)(r10 - 8) |= r2\nr0 = 0\nexit", want: "where the old code has"},
+	{name: "a fetched value", old: "*(u64 *)(r10 - 8) = 0\nr2 = 1\nr2 = atomic_fetch_add((u64 *)(r10 - 8), r2)\nr0 = r2\nexit",
+		new: "*(u64 *)(r10 - 8) = 0\nr0 = 1\nr0 = atomic_fetch_add((u64 *)(r10 - 8), r0)\nexit"},
+}
+
+func TestSameSteps(t *testing.T) {
+	for _, c := range stepsCases {
+		t.Run(c.name, func(t *testing.T) {
+			err := encode.New(encode.Options{}).SameSteps(context.Background(), c.steps(t))
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.want != "" && err == nil:
+				t.Errorf("not refused, want %q", c.want)
+			case c.want != "" && !strings.Contains(err.Error(), c.want):
+				t.Errorf("refused because of %v, want %q", err, c.want)
+			}
+		})
+	}
+}
