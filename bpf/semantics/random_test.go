@@ -18,8 +18,6 @@ func randomWord(rng *rand.Rand) uint64 {
 
 func randomImm(rng *rand.Rand) int64 { return int64(int32(randomWord(rng))) }
 
-func randomReg(rng *rand.Rand) bpf.Register { return bpf.Register(rng.IntN(10)) }
-
 // formsOf are the forms that the test wants.
 func formsOf(want func(in bpf.Instruction) bool) []bpf.Form {
 	var out []bpf.Form
