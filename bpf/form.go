@@ -76,7 +76,8 @@ func (in Instruction) Form() (f Form, ok bool) {
 }
 
 func (in *Instruction) form() *Form {
-	if in.Dst > R10 || in.Src > R10 || in.Writes().Has(R10) ||
+	if in.Dst > R10 || in.Src > R10 ||
+		(in.Dst == R10 || in.Src == R10) && in.Writes().Has(R10) ||
 		in.Target != 0 && (in.Target < 0 || !in.IsJump()) ||
 		in.Ref != 0 && (in.Ref < 0 || !in.takesSymbol()) {
 		return nil

@@ -9,14 +9,14 @@ import "fmt"
 // offset field holds and whether it has a Target does not matter.
 func (in Instruction) Valid() error {
 	switch {
+	case in.valid():
+		return nil
 	case in.Dst > R10 || in.Src > R10:
 		return fmt.Errorf("%v: no such register", in)
 	case in.Writes().Has(R10):
 		return fmt.Errorf("%v: the frame pointer is read-only", in)
-	case !in.valid():
-		return fmt.Errorf("%v: opcode %#02x with these fields is no instruction", in, uint8(in.Op))
 	}
-	return nil
+	return fmt.Errorf("%v: opcode %#02x with these fields is no instruction", in, uint8(in.Op))
 }
 
 // valid is Valid without its words, which String needs.

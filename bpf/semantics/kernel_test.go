@@ -5,9 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -283,42 +281,6 @@ func TestMemoryAgainstKernel(t *testing.T) {
 			binary.LittleEndian.PutUint64(in.Stack[40:], a&0xffffffff)
 			if !sameAsKernel(t, form, prog, body, in) {
 				break
-			}
-		}
-		prog.Close()
-	}
-}
-
-// TestRandomProgramsAgainstKernel runs random programs with forward jumps. The
-// environment's K2CC_KERNEL_PROGRAMS says how many.
-func TestRandomProgramsAgainstKernel(t *testing.T) {
-	needKernel(t)
-	programs := 300
-	if s := os.Getenv("K2CC_KERNEL_PROGRAMS"); s != "" {
-		var err error
-		if programs, err = strconv.Atoi(s); err != nil {
-			t.Fatalf("K2CC_KERNEL_PROGRAMS: %v", err)
-		}
-	}
-	seed := rand.Uint64()
-	rng := rand.New(rand.NewPCG(seed, 0))
-	for range programs {
-		body := randomBlocks(rng)
-		prog, err := loadCode(encode(t, wrap(t, body)))
-		if err != nil {
-			t.Fatalf("seed %d: %v\n%s", seed, err, bpf.FormatBlocks(body))
-		}
-		for range 20 {
-			var in machineState
-			for i := range in.Regs {
-				in.Regs[i] = randomWord(rng)
-			}
-			for i := range in.Stack {
-				in.Stack[i] = byte(rng.Uint32())
-			}
-			if !sameAsKernel(t, fmt.Sprintf("seed %d\n%s", seed, bpf.FormatBlocks(body)), prog, body, in) {
-				prog.Close()
-				return
 			}
 		}
 		prog.Close()

@@ -308,3 +308,29 @@ func (l *protoLayout) compareReturn(h *Helper, ret uint32) error {
 	}
 	return nil
 }
+
+// TestHelperIDsAgainstKernel wants the running kernel's helpers in the table,
+// and those that are newer than the table unknown.
+func TestHelperIDsAgainstKernel(t *testing.T) {
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Skipf("no BTF of the kernel: %v", err)
+	}
+	var ids *btf.Enum
+	if err := spec.TypeByName("bpf_func_id", &ids); err != nil {
+		t.Skipf("a kernel without the types expected: %v", err)
+	}
+	for _, v := range ids.Values {
+		name := strings.TrimPrefix(v.Name, "BPF_FUNC_")
+		if name == "unspec" || v.Name == "__BPF_FUNC_MAX_ID" {
+			continue
+		}
+		h, ok := HelperByID(int32(v.Value))
+		switch {
+		case int(v.Value) > Helpers() && ok:
+			t.Errorf("%s is newer than the table but known as %s", name, h.Name)
+		case int(v.Value) <= Helpers() && (!ok || h.Name != name):
+			t.Errorf("the kernel's helper %d is %s, the table's %v", v.Value, name, h)
+		}
+	}
+}

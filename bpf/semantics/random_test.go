@@ -18,129 +18,53 @@ func randomWord(rng *rand.Rand) uint64 {
 
 func randomImm(rng *rand.Rand) int64 { return int64(int32(randomWord(rng))) }
 
-func randomReg(rng *rand.Rand) bpf.Register { return bpf.Register(rng.IntN(10)) }
-
-// randomBlocks is a program with forward jumps, the last of which lead to end.
-func randomBlocks(rng *rand.Rand) []*bpf.Block {
-	n := 1 + rng.IntN(4)
-	blocks := make([]*bpf.Block, n)
-	for i := range blocks {
-		b := &bpf.Block{Label: bpf.Label(i + 1)}
-		for range rng.IntN(12) {
-			in := randomInstruction(rng)
-			b.Code = append(b.Code, in)
-			if in.IsAtomic() && in.Imm == bpf.AtomicCmpXchg && in.Size() == 4 {
-				// What the upper half of R0 is depends on the kernel: see Vague.
-				b.Code = append(b.Code, bpf.Instruction{Op: bpf.ClassALU | bpf.OpMov | bpf.SourceX})
-			}
+// formsOf are the forms that the test wants.
+func formsOf(want func(in bpf.Instruction) bool) []bpf.Form {
+	var out []bpf.Form
+	for f := range bpf.Forms() {
+		if want(f.Example) {
+			out = append(out, f)
 		}
-		target := bpf.Label(i + 2 + rng.IntN(n-i))
-		if int(target) > n {
-			target = end
-		}
-		b.Code = append(b.Code, randomJump(rng, target))
-		blocks[i] = b
 	}
-	return blocks
+	return out
 }
 
-func randomJump(rng *rand.Rand, target bpf.Label) bpf.Instruction {
+var (
+	straightForms = formsOf(func(in bpf.Instruction) bool {
+		return in.IsALU() || in.IsLoad() || in.IsStore() || in.IsAtomic() || in.Op == bpf.LoadImm64 && in.Src == bpf.PseudoImm
+	})
+	jumpForms   = formsOf(bpf.Instruction.IsCondJump)
+	packetForms = formsOf(bpf.Instruction.IsPacketLoad)
+)
+
+// randomOf is an instruction of one of the forms, on registers other than R10.
+func randomOf(rng *rand.Rand, forms []bpf.Form) bpf.Instruction {
 	for {
-		in := bpf.Instruction{Op: bpf.ClassJMP, Dst: randomReg(rng), Target: target}
-		if rng.IntN(2) == 0 {
-			in.Op = bpf.ClassJMP32
-		}
-		in.Op |= bpf.Op(rng.IntN(14)) << 4
-		if rng.IntN(2) == 0 {
-			in.Op |= bpf.SourceX
-			in.Src = randomReg(rng)
-		} else {
-			in.Imm = randomImm(rng)
-		}
-		if in.IsCondJump() && in.Valid() == nil {
+		in := forms[rng.IntN(len(forms))].Random(rng)
+		if in.Dst != bpf.R10 && in.Src != bpf.R10 {
 			return in
 		}
 	}
+}
+
+func randomJump(rng *rand.Rand, target bpf.Label) bpf.Instruction {
+	in := randomOf(rng, jumpForms)
+	in.Target = target
+	return in
 }
 
 // randomInstruction is a straight-line instruction whose accesses stay in the
 // scratch part of the stack, aligned.
 func randomInstruction(rng *rand.Rand) bpf.Instruction {
-	for {
-		in := bpf.Instruction{Dst: randomReg(rng)}
-		switch rng.IntN(8) {
-		case 0:
-			in.Op, in.Imm = bpf.LoadImm64, int64(randomWord(rng))
-		case 1:
-			in = randomLoad(rng)
-		case 2:
-			in = randomStore(rng)
-		case 3:
-			in = randomAtomic(rng)
-		default:
-			in = randomALU(rng)
-		}
-		if in.Valid() == nil {
-			return in
-		}
-	}
-}
-
-func randomALU(rng *rand.Rand) bpf.Instruction {
-	in := bpf.Instruction{Op: bpf.ClassALU64 | bpf.Op(rng.IntN(14))<<4, Dst: randomReg(rng)}
-	if rng.IntN(2) == 0 {
-		in.Op ^= bpf.ClassALU64 ^ bpf.ClassALU
-	}
-	in.Off = []int16{0, 0, 1, 8, 16, 32}[rng.IntN(6)]
+	in := randomOf(rng, straightForms)
 	switch {
-	case in.Op.ALU() == bpf.OpEnd:
-		in.Imm, in.Off = 16<<rng.IntN(3), 0
-		in.Op |= bpf.SourceX * bpf.Op(rng.IntN(2))
-	case rng.IntN(2) == 0:
-		in.Op |= bpf.SourceX
-		in.Src = randomReg(rng)
-	case in.Op.ALU() == bpf.OpNeg:
-	case rng.IntN(2) == 0:
-		in.Imm = randomImm(rng)
+	case in.IsALU() || in.Op == bpf.LoadImm64:
+		return in
+	case in.IsLoad() || in.IsAtomic() && in.Imm == bpf.AtomicLoadAcq:
+		in.Src = bpf.R10
 	default:
-		in.Imm = rng.Int64N(64)
+		in.Dst = bpf.R10
 	}
-	return in
-}
-
-func randomSize(rng *rand.Rand) (bpf.Op, int16) {
-	n := 1 << rng.IntN(4)
-	op, _ := bpf.SizeOp(n)
-	return op, int16(scratchLow + n*rng.IntN(scratchSize/n))
-}
-
-func randomLoad(rng *rand.Rand) bpf.Instruction {
-	size, off := randomSize(rng)
-	mode := bpf.ModeMem
-	if rng.IntN(3) == 0 {
-		mode = bpf.ModeMemSX
-	}
-	return bpf.Instruction{Op: bpf.ClassLDX | mode | size, Dst: randomReg(rng), Src: bpf.R10, Off: off}
-}
-
-func randomStore(rng *rand.Rand) bpf.Instruction {
-	size, off := randomSize(rng)
-	in := bpf.Instruction{Op: bpf.ClassSTX | bpf.ModeMem | size, Dst: bpf.R10, Src: randomReg(rng), Off: off}
-	if rng.IntN(3) == 0 {
-		in.Op, in.Src, in.Imm = bpf.ClassST|bpf.ModeMem|size, 0, randomImm(rng)
-	}
-	return in
-}
-
-func randomAtomic(rng *rand.Rand) bpf.Instruction {
-	kinds := []int64{bpf.AtomicAdd, bpf.AtomicOr, bpf.AtomicAnd, bpf.AtomicXor,
-		bpf.AtomicAdd | bpf.AtomicFetch, bpf.AtomicOr | bpf.AtomicFetch, bpf.AtomicAnd | bpf.AtomicFetch,
-		bpf.AtomicXor | bpf.AtomicFetch, bpf.AtomicXchg, bpf.AtomicCmpXchg, bpf.AtomicLoadAcq, bpf.AtomicStRel}
-	size, off := randomSize(rng)
-	in := bpf.Instruction{Op: bpf.ClassSTX | bpf.ModeAtomic | size, Dst: bpf.R10, Src: randomReg(rng), Off: off}
-	in.Imm = kinds[rng.IntN(len(kinds))]
-	if in.Imm == bpf.AtomicLoadAcq {
-		in.Dst, in.Src = in.Src, in.Dst
-	}
+	in.Off = int16(scratchLow + in.Size()*rng.IntN(scratchSize/in.Size()))
 	return in
 }

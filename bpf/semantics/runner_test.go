@@ -175,9 +175,10 @@ func TestRunnerDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// BenchmarkRunner decodes and runs eight instructions as windows have them.
-func BenchmarkRunner(b *testing.B) {
-	code := parse(b, `
+// benchmarks are windows: one as they mostly are, and a long one that has
+// something of all that instructions do.
+var benchmarks = map[string]string{
+	"short": `
 		r1 = *(u8 *)(r10 - 80)
 		r2 = *(u8 *)(r10 - 79)
 		r2 <<= 8
@@ -186,7 +187,43 @@ func BenchmarkRunner(b *testing.B) {
 		r3 += r2
 		*(u16 *)(r10 - 64) = r3
 		if r3 > 1500 goto L1
-	`)
+	`,
+	"long": `
+		r1 = *(u32 *)(r10 - 80)
+		r2 = *(u16 *)(r10 - 76)
+		r2 = be16 r2
+		r3 = r2
+		r3 += r1
+		w3 >>= 3
+		r4 = *(s8 *)(r10 - 70)
+		r3 += r4
+		w4 = w3
+		w4 *= 37
+		r5 = 0x9e3779b97f4a7c15 ll
+		r5 ^= r4
+		r5 s>>= 7
+		r6 = r5
+		r6 %= 1021
+		*(u32 *)(r10 - 64) = r6
+		*(u8 *)(r10 - 60) = 6
+		r0 = *(u64 *)(r10 - 56)
+		r0 += 1
+		*(u64 *)(r10 - 56) = r0
+		lock *(u64 *)(r10 - 48) += r0
+		w6 -= w0
+		r6 = (s32)r6
+		if w6 s< 64 goto L1
+	`,
+}
+
+// BenchmarkRunner decodes and runs windows.
+func BenchmarkRunner(b *testing.B) {
+	for name, src := range benchmarks {
+		b.Run(name, func(b *testing.B) { benchmarkRunner(b, parse(b, src)) })
+	}
+}
+
+func benchmarkRunner(b *testing.B, code []bpf.Instruction) {
 	in := randomFlat(rand.New(rand.NewPCG(1, 3)))
 	r, err := NewRunner(code, false)
 	if err != nil {

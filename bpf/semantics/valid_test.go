@@ -68,3 +68,13 @@ func tryInKernel(t *testing.T, in bpf.Instruction) {
 		t.Errorf("%v: Valid says %v, the kernel %v", in, valid, err)
 	}
 }
+
+// Random programs have no callx, for the verifier takes none.
+func TestCallRegisterIsRefused(t *testing.T) {
+	needKernel(t)
+	prog, err := loadCode(encode(t, []*bpf.Block{{Label: 1, Code: parse(t, "r1 = 5\ncallx r1\nr0 = 0\nexit")}}))
+	if err == nil {
+		prog.Close()
+		t.Error("the kernel takes callx: compare it")
+	}
+}
