@@ -18,8 +18,8 @@ import (
 // and taken back.
 func (o *rewriter) confirm(ctx context.Context, out []byte) ([]byte, error) {
 	// Rewrites taken back in one program may matter to another that shares a
-	// subprogram, so all are asked again until none is rejected.
-	for range 2*len(o.before) + 1 {
+	// subprogram, so all are asked again until none is at fault.
+	for range 3*len(o.before) + 1 {
 		bad, opts, err := o.anyBad(ctx, out)
 		if err != nil || len(bad) == 0 {
 			return out, err

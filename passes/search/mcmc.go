@@ -165,6 +165,9 @@ func (p *pool) offer(code []bpf.Instruction) {
 		return
 	}
 	code = p.shrink(code)
+	if !p.affordable(code) {
+		return
+	}
 	c = priceOf(code)
 	same := func(f found) bool { return slices.Equal(f.code, code) }
 	if slices.ContainsFunc(p.found, same) || p.tried[key(code)] {

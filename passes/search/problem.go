@@ -323,7 +323,7 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 		return goOn
 	}
 	code = p.shrink(code)
-	if p.whole == nil && !cost.Of(code).Within(p.w.Bounds()) {
+	if !p.affordable(code) {
 		return goOn
 	}
 	if p.whole != nil {
@@ -357,6 +357,12 @@ func (p *problem) submit(code []bpf.Instruction) answer {
 		return learnt
 	}
 	return refused
+}
+
+// affordable tells whether code costs no more than it may in a window's place.
+// Of a stretch that is not known before it is part of the whole.
+func (p *problem) affordable(code []bpf.Instruction) bool {
+	return p.whole != nil || cost.Of(code).Within(p.w.Bounds())
 }
 
 // patient gives a stretch up for which the checker refuses one candidate after
