@@ -96,10 +96,14 @@ type Config struct {
 	Window Window
 	Memory Memory
 
+	// Trust lists folders whose k2.toml may say what the user alone may say.
+	Trust []string
+
 	// Skip tells to leave a program as it is. Only an override sets it.
 	Skip bool
 
 	overrides []override
+	from      map[string]string // the source of each key that one sets
 }
 
 // override changes settings of the programs that match its globs.
@@ -155,19 +159,21 @@ func matches(glob, name string) bool {
 func hideSlashes(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
 
 // Find looks for k2.toml in dir and its parents, up to the root of the
-// repository (the folder that holds .git) or of the file system.
+// repository (the folder that holds .git), the user's home or the root of the
+// file system.
 func Find(dir string) (file string, ok bool) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", false
 	}
+	home, _ := os.UserHomeDir()
 	for {
 		file := filepath.Join(dir, FileName)
 		if info, err := os.Stat(file); err == nil && !info.IsDir() {
 			return file, true
 		}
 		parent := filepath.Dir(dir)
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || parent == dir {
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || parent == dir || dir == home {
 			return "", false
 		}
 		dir = parent
