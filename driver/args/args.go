@@ -81,6 +81,16 @@ func Jobs(words []string) (jobs []Job, why Reason) {
 	return nil, why
 }
 
+// FirstInput is the first input of a command line, empty if there is none.
+func FirstInput(words []string) string {
+	for o := range options(words) {
+		if o.does == isInput {
+			return o.value
+		}
+	}
+	return ""
+}
+
 // take adds an option or input.
 func (c *call) take(o use) {
 	switch o.does {
