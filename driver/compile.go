@@ -111,21 +111,10 @@ func (c *call) run(clang string) int {
 			return code
 		}
 		if sig := ctx.signal(); sig != 0 {
-			c.removeFrom(i)
-			return c.end(sig)
+			return c.end(sig) // what is there is clang's, and whole
 		}
 	}
 	return 0
-}
-
-// removeFrom removes the objects that are not what was asked for, as clang does
-// when it is interrupted.
-func (c *call) removeFrom(first int) {
-	for _, j := range c.jobs[first:] {
-		if isObject(j.Output) {
-			os.Remove(j.Output)
-		}
-	}
 }
 
 // end ends the process by a signal.

@@ -27,6 +27,15 @@ func mark(_ context.Context, in []byte, _ task) ([]byte, *Report, error) {
 	return append(slices.Clone(in), "optimised"...), &Report{}, nil
 }
 
+// watch is an optimiser that notes the goal it was given.
+func watch() (optimizer, *string) {
+	goal := new(string)
+	return func(_ context.Context, in []byte, got task) ([]byte, *Report, error) {
+		*goal = string(got.settings.Goal)
+		return in, &Report{}, nil
+	}, goal
+}
+
 // compileWith compiles in the current folder with an optimiser of the test's.
 func compileWith(o optimizer, args ...string) result {
 	var out, errs bytes.Buffer

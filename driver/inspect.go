@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -111,12 +112,7 @@ func (d *driver) config(dir string, own ownOptions, asJSON bool) error {
 		}
 		all = append(all, setting(s))
 	}
-	clang, err := d.findClang(found.Clang)
-	if err != nil {
-		clang = err.Error()
-	}
-	all = append(all, setting{"(compiler)", clang, "what clang stands for"},
-		setting{"(cache)", d.cacheDir(), d.cacheFrom()})
+	all = append(all, d.surroundings(found)...)
 	if asJSON {
 		return d.printJSON(all)
 	}
@@ -127,6 +123,23 @@ func (d *driver) config(dir string, own ownOptions, asJSON bool) error {
 	}
 	t.Render()
 	return nil
+}
+
+// surroundings is what else an object depends on. Wrappers that cache objects
+// may run k2cc config to tell compilers apart, so it says no more than that.
+func (d *driver) surroundings(found settings) []setting {
+	clang, err := d.findClang(found.Clang)
+	text := ""
+	if err != nil {
+		clang = err.Error()
+	} else {
+		text, _, _ = strings.Cut(output(clang, "--version"), "\n")
+	}
+	return []setting{
+		{"(cache)", d.cacheDir(), d.cacheFrom()},
+		{"(compiler)", clang, text},
+		{"(k2cc)", version(), "this program"},
+	}
 }
 
 func (d *driver) cacheFrom() string {

@@ -60,6 +60,9 @@ func (d *driver) projectFile(own ownOptions, dir string, others []toml.Source) (
 	}
 	found, ok := toml.Find(dir)
 	if !ok {
+		found, ok = toml.Find(".") // for what a wrapper has preprocessed elsewhere
+	}
+	if !ok {
 		return toml.Source{}, nil
 	}
 	file, err := toml.Read(found)
