@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -16,20 +17,35 @@ import (
 const actVariable = "ACT_AS_K2CC"
 
 func TestMain(m *testing.M) {
-	switch os.Getenv(actVariable) {
-	case "":
-	case "a worker that hangs":
+	if act := os.Getenv(actVariable); act != "" {
 		if len(os.Args) > 1 && os.Args[1] == workerFlag {
-			select {}
+			actAsWorker(act)
 		}
-		fallthrough
-	default:
 		os.Exit(Main(os.Args, Streams{os.Stdin, os.Stdout, os.Stderr}))
 	}
 	for _, name := range append(variableNames(), guardVariable) {
 		os.Unsetenv(name)
 	}
 	os.Exit(inOwnFolders(m))
+}
+
+// actAsWorker makes a worker go wrong, if that is its act.
+func actAsWorker(act string) {
+	switch act {
+	case "a worker that hangs":
+		select {}
+	case "a worker that crashes":
+		dieBy(syscall.SIGSEGV)
+	case "a worker that eats memory":
+		if err := limitMemory(1 << 30); err != nil {
+			panic(err)
+		}
+		var all [][]byte
+		for range 64 {
+			all = append(all, make([]byte, 1<<28))
+		}
+		runtime.KeepAlive(all)
+	}
 }
 
 // inOwnFolders runs the tests with cache and configuration of their own.
