@@ -1,9 +1,12 @@
 package driver
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -138,8 +141,22 @@ func (d *driver) surroundings(found settings) []setting {
 	return []setting{
 		{"(cache)", d.cacheDir(), d.cacheFrom()},
 		{"(compiler)", clang, text},
-		{"(k2cc)", version(), "this program"},
+		{"(k2cc)", version(), fingerprint()},
 	}
+}
+
+// fingerprint tells builds of k2cc apart that have the same version.
+func fingerprint() string {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("sha256 %x", hash.Sum(nil)[:8])
 }
 
 func (d *driver) cacheFrom() string {

@@ -54,6 +54,23 @@ func TestOpt(t *testing.T) {
 	}
 }
 
+func TestOptThroughPipes(t *testing.T) {
+	var out, errs bytes.Buffer
+	d := newDriver(Streams{strings.NewReader("object "), &out, &errs})
+	d.optimize = mark
+	if code := d.run([]string{"k2cc", "opt", "-", "-o", "-"}); code != 0 || out.String() != "object optimised" || errs.Len() > 0 {
+		t.Errorf("got %d, %q, %q", code, out.String(), errs.String())
+	}
+	t.Chdir(folder(t))
+	out.Reset()
+	d = newDriver(Streams{strings.NewReader("object"), &out, &errs})
+	d.optimize = failures[0].optimize
+	if code := d.run([]string{"k2cc", "opt", "-", "-o", "x.o"}); code != 0 || get(t, "x.o") != "object" || out.Len() > 0 ||
+		!strings.Contains(errs.String(), "using the object as it was") {
+		t.Errorf("got %d, %q, %q", code, out.String(), errs.String())
+	}
+}
+
 func TestOptWrongUse(t *testing.T) {
 	tests := []struct {
 		name string
