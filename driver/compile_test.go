@@ -73,7 +73,10 @@ func TestSameAsClang(t *testing.T) {
 		{"dependency file by name", []string{"--target=bpf", "-O2", "-MMD", "-MF", "x.d", "-MT", "y", "-c", "other.c"}},
 		{"other files beside the object", []string{"--target=bpf", "-O2", "-g", "-gsplit-dwarf", "-fstack-usage", "-c", "good.c"}},
 		{"debug information", []string{"--target=bpf", "-O2", "-g", "-c", "good.c", "-o", "good.o"}},
+		{"all dependency options", []string{"--target=bpf", "-O2", "-MD", "-MP", "-MV", "-MQ", "a b", "-MJ", "x.json", "-c", "other.c", "-oq.o"}},
+		{"intermediate files", []string{"--target=bpf", "-O2", "-save-temps", "-c", "good.c"}},
 		{"response file", []string{"@args"}},
+		{"response file that can't be read", []string{"--target=bpf", "-O2", "-c", "good.c", "@none"}},
 		{"several inputs", []string{"--target=bpf", "-O2", "-c", "good.c", "other.c"}},
 		{"not optimised", []string{"--target=bpf", "-O0", "-c", "good.c"}},
 	}

@@ -19,13 +19,16 @@ type interrupts struct {
 	got atomic.Int32
 }
 
+// endingSignals ask a process to end.
+var endingSignals = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
+
 // listen begins to watch for signals, those excepted that k2cc was started with
 // as ignored (as nohup does).
 func listen() (ctx *interrupts, stop func()) {
 	inner, cancel := context.WithCancel(context.Background())
 	ctx = &interrupts{Context: inner}
 	ch := make(chan os.Signal, 1)
-	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+	for _, sig := range endingSignals {
 		if !signal.Ignored(sig) {
 			signal.Notify(ch, sig)
 		}

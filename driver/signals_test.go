@@ -73,6 +73,20 @@ func TestEndedBySignal(t *testing.T) {
 	}
 }
 
+// A terminal's signal reaches the worker as well, which may be faster.
+func TestEndedByTerminal(t *testing.T) {
+	for range 5 {
+		dir := folder(t)
+		cmd, _ := hanging(t, dir)
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if status := wait(t, cmd); !status.Signaled() || status.Signal() != syscall.SIGINT {
+			t.Errorf("ended with %v", status)
+		}
+	}
+}
+
 // What k2cc was told to ignore, as by nohup, it ignores.
 func TestIgnoredSignal(t *testing.T) {
 	t.Parallel()

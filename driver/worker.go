@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -82,7 +84,7 @@ func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task, n
 	worker.WaitDelay = time.Second // its children may hold the pipes
 	worker.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := worker.Run(); err != nil {
-		if ctx.Err() != nil {
+		if interrupted(ctx, worker) {
 			return nil, nil, ctx.Err()
 		}
 		return nil, nil, because("optimiser ended early", fmt.Errorf("the optimiser ended early: %w%s", err, firstLine(errs.String())))
@@ -97,6 +99,21 @@ func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task, n
 	return resp.Object, resp.Report, nil
 }
 
+// interrupted tells whether a worker ended since the context did. A terminal
+// sends its signals to both, and the worker may be the first to see one.
+func interrupted(ctx context.Context, worker *exec.Cmd) bool {
+	if worker.ProcessState != nil {
+		status, ok := worker.ProcessState.Sys().(syscall.WaitStatus)
+		if ok && status.Signaled() && slices.Contains(endingSignals, os.Signal(status.Signal())) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return ctx.Err() != nil
+}
+
 // firstLine extracts what a crashed process said first, as an addition to an
 // error.
 func firstLine(text string) string {
@@ -109,6 +126,7 @@ func firstLine(text string) string {
 
 // runWorker is the worker process.
 func runWorker(in io.Reader, errs io.Writer) int {
+	signal.Ignore(endingSignals...) // they are for the parent, which ends the worker
 	answer, err := claimOutput()
 	if err == nil {
 		err = limitMemory(memoryLimit)
