@@ -92,17 +92,18 @@ type environment struct {
 // probably misspelt.
 func parseEnvironment(variables []string) (environment, error) {
 	var env environment
+	var wrong error // the first
 	slices.Sort(variables)
 	for _, variable := range variables {
 		name, value, _ := strings.Cut(variable, "=")
 		if !strings.HasPrefix(name, variablePrefix) || value == "" {
 			continue
 		}
-		if err := env.set(name, value); err != nil {
-			return env, err
+		if err := env.set(name, value); wrong == nil {
+			wrong = err
 		}
 	}
-	return env, nil
+	return env, wrong
 }
 
 func (e *environment) set(name, value string) (err error) {

@@ -118,7 +118,7 @@ func TestMisuse(t *testing.T) {
 			t.Errorf("%s: got %+v", test.name, got)
 		}
 	}
-	if got := k2cc(t, dir, "K2CC_DISABLE=1", "K2CC_STRIKT=1", "--version"); got.code != 0 {
+	if got := k2cc(t, dir, "K2CC_DISABLE=1", "K2CC_AGAINST=1", "--version"); got.code != 0 {
 		t.Errorf("switched off, k2cc complains: %+v", got)
 	}
 }
