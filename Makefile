@@ -4,7 +4,7 @@ SHELL := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME := 30s
 
-.PHONY: build test demo bench lint fuzz clean bootstrap
+.PHONY: build install test demo bench lint fuzz clean bootstrap
 
 build: bootstrap
 	go build -o bin/k2cc ./cmd/k2cc
@@ -12,6 +12,15 @@ build: bootstrap
 # Everything below needs what this installs; it is silent when all is there.
 bootstrap:
 	@scripts/bootstrap
+
+# k2cc, its man page and completions, below $(DESTDIR)$(PREFIX).
+PREFIX := /usr/local
+install: build
+	install -D -m 755 bin/k2cc $(DESTDIR)$(PREFIX)/bin/k2cc
+	bin/k2cc man | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/k2cc.1
+	bin/k2cc completion bash | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/k2cc
+	bin/k2cc completion zsh | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_k2cc
+	bin/k2cc completion fish | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/k2cc.fish
 
 test: bootstrap
 	go test -json -timeout 10m ./... | go run ./scripts/testlog

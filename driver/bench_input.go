@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/k2cc/k2cc/driver/args"
 	"github.com/k2cc/k2cc/examples"
 )
 
@@ -40,7 +41,7 @@ func (d *driver) gather(ctx context.Context, args []string, own ownOptions) ([]c
 			c, err = d.fromFile(ctx, arg, own)
 			found = []candidate{c}
 		case exists(filepath.Join(arg, "pack.py")) && exists(filepath.Join(arg, "programs.tsv")):
-			found, err = fromPublished(ctx, arg, own)
+			found, err = d.fromPublished(ctx, arg, own)
 		default:
 			found, err = d.fromFolder(ctx, arg, own)
 		}
@@ -83,7 +84,7 @@ func (d *driver) fromFolder(ctx context.Context, dir string, own ownOptions) ([]
 // fromFile reads an object or compiles a C file. That a file does not compile
 // is part of the results.
 func (d *driver) fromFile(ctx context.Context, path string, own ownOptions) (candidate, error) {
-	found, err := loadSettings(own.config, filepath.Dir(path))
+	found, err := d.loadSettings(own, filepath.Dir(path))
 	if err != nil {
 		return candidate{}, err
 	}
@@ -93,16 +94,16 @@ func (d *driver) fromFile(ctx context.Context, path string, own ownOptions) (can
 		return c, nil
 	}
 	c.name = strings.TrimSuffix(c.name, ".bpf")
-	if c.err = c.compile(ctx, path); ctx.Err() != nil {
+	if c.err = d.compileCandidate(ctx, &c, path); ctx.Err() != nil {
 		return c, ctx.Err()
 	}
 	return c, nil
 }
 
-// compile has clang make the object. The output may use the ISA level that
-// clang was told to.
-func (c *candidate) compile(ctx context.Context, source string) error {
-	clang, err := findClang(c.settings.Clang)
+// compileCandidate has clang make the object. The output may use the ISA level
+// that clang was told to.
+func (d *driver) compileCandidate(ctx context.Context, c *candidate, source string) error {
+	clang, err := d.findClang(c.settings.Clang)
 	if err != nil {
 		return err
 	}
@@ -112,11 +113,11 @@ func (c *candidate) compile(ctx context.Context, source string) error {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "out.o")
-	args := append(examples.Flags(), "-c", source, "-o", out)
-	if jobs, ok := planJobs(ctx, clang, args); ok {
-		c.level = lowerLevel(c.level, cpuLevel(jobs[0].cpu))
+	words := append(examples.Flags(), "-c", source, "-o", out)
+	if jobs, _ := args.Jobs(words); len(jobs) == 1 {
+		c.level = lowerLevel(c.level, cpuLevel(jobs[0].CPU))
 	}
-	cmd := exec.CommandContext(ctx, clang, args...)
+	cmd := exec.CommandContext(ctx, clang, words...)
 	cmd.Env = clangEnvironment(clang)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("compile %s: %w%s", source, err, firstLine(string(said)))
@@ -128,8 +129,8 @@ func (c *candidate) compile(ctx context.Context, source string) error {
 }
 
 // fromPublished packs the objects of a folder of published results.
-func fromPublished(ctx context.Context, dir string, own ownOptions) ([]candidate, error) {
-	found, err := loadSettings(own.config, dir)
+func (d *driver) fromPublished(ctx context.Context, dir string, own ownOptions) ([]candidate, error) {
+	found, err := d.loadSettings(own, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -1,44 +1,30 @@
 package driver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 )
 
-const (
-	// clangVariable names the compiler where k2.toml does not.
-	clangVariable = "K2CC_CLANG"
-	// guardVariable is set for the compiler that k2cc runs, to the path of
-	// that compiler. If k2cc finds it set, that compiler was k2cc again.
-	guardVariable = "K2CC_RUNS"
-)
-
-// findClang finds the compiler: the configured one (of k2.toml), else the
-// environment's, else the newest on PATH.
-func findClang(configured string) (string, error) {
+// findClang finds the compiler: the one that settings name, else the newest on
+// PATH that compiles for BPF.
+func (d *driver) findClang(configured string) (string, error) {
 	if configured != "" {
 		path, err := lookUp(configured)
 		if err != nil {
-			return "", fmt.Errorf("clang = %q of k2.toml: %w", configured, err)
+			return "", fmt.Errorf("clang = %q: %w", configured, err)
 		}
 		return path, nil
 	}
-	if name := os.Getenv(clangVariable); name != "" {
-		path, err := lookUp(name)
-		if err != nil {
-			return "", fmt.Errorf("%s=%q: %w", clangVariable, name, err)
-		}
-		return path, nil
-	}
-	return newestClang(filepath.SplitList(os.Getenv("PATH")))
+	return newestClang(filepath.SplitList(os.Getenv("PATH")), &prober{dir: d.cacheDir()})
 }
 
 // lookUp finds a program by path or name, passing over k2cc itself.
@@ -60,12 +46,37 @@ func lookUp(name string) (string, error) {
 	return "", errors.New("no such program on PATH")
 }
 
-var versionedClang = regexp.MustCompile(`^clang-(\d{1,4})$`)
+var versionedClang = regexp.MustCompile(`^clang(?:-(\d{1,4}))?$`)
 
-// newestClang finds the clang-NN with the highest number in the folders, the
-// first of equals, or plain clang where none has a number.
-func newestClang(dirs []string) (string, error) {
-	newest, version := "", -1
+// compiler is a program that may be clang.
+type compiler struct {
+	path    string
+	version int // of its name; -1: it has none
+}
+
+// newestClang finds the clang with the highest version in the folders that
+// compiles for BPF, the first of equals.
+func newestClang(dirs []string, p *prober) (string, error) {
+	all := compilers(dirs)
+	for i, c := range all {
+		if c.version < 0 {
+			all[i].version = p.probe(c.path).Version
+		}
+	}
+	slices.SortStableFunc(all, func(a, b compiler) int { return b.version - a.version })
+	for _, c := range all {
+		if p.probe(c.path).BPF {
+			return c.path, nil
+		}
+	}
+	if len(all) > 0 {
+		return "", fmt.Errorf("no clang on PATH compiles for BPF (%s is the newest); name one in k2.toml (clang) or %s", all[0].path, variableName("clang"))
+	}
+	return "", fmt.Errorf("found no clang on PATH; install clang-22 or name one in k2.toml (clang) or %s", variableName("clang"))
+}
+
+// compilers are the programs called clang or clang-NN, in the folders' order.
+func compilers(dirs []string) (all []compiler) {
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -73,24 +84,18 @@ func newestClang(dirs []string) (string, error) {
 		}
 		for _, entry := range entries {
 			match := versionedClang.FindStringSubmatch(entry.Name())
-			if match == nil {
+			path := filepath.Join(dir, entry.Name())
+			if match == nil || !isProgram(path) || isSelf(path) {
 				continue
 			}
-			path := filepath.Join(dir, entry.Name())
-			n, err := strconv.Atoi(match[1])
-			if err == nil && n > version && isProgram(path) && !isSelf(path) {
-				newest, version = path, n
+			c := compiler{path, -1}
+			if n, err := strconv.Atoi(match[1]); err == nil {
+				c.version = n
 			}
+			all = append(all, c)
 		}
 	}
-	if newest != "" {
-		return newest, nil
-	}
-	path, err := lookUp("clang")
-	if err != nil {
-		return "", fmt.Errorf("found no clang on PATH; install clang-22 or name one in k2.toml (clang) or %s", clangVariable)
-	}
-	return path, nil
+	return all
 }
 
 func isProgram(path string) bool {
@@ -119,24 +124,27 @@ func clangEnvironment(clang string) []string {
 func (d *driver) become(clang string, args []string) int {
 	err := syscall.Exec(clang, append([]string{clang}, args...), clangEnvironment(clang))
 	d.say("run %s: %v", clang, err)
-	return exitNotFound - 1 // found but not executable
+	return exitCantRun
 }
 
-// runClang runs clang with the driver's own streams and returns its exit code
-// as a shell would. When the context ends, clang is asked to stop, so that it
-// removes what it has begun to write.
-func (d *driver) runClang(ctx context.Context, clang string, args []string) int {
+// runClang runs clang with the driver's own streams and returns its exit code,
+// or the signal that ended it. A signal that k2cc gets, clang gets too, so that
+// it removes what it has begun to write.
+func (d *driver) runClang(ctx *interrupts, clang string, args []string) (code int, killed syscall.Signal) {
+	runtime.LockOSThread() // Pdeathsig is about the thread that starts clang
+	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, clang, args...)
 	cmd.Env = clangEnvironment(clang)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = d.In, d.Out, d.Err
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Cancel = func() error { return cmd.Process.Signal(ctx.signal()) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
 		d.say("run %s: %v", clang, err)
-		return exitNotFound - 1
+		return exitCantRun, 0
 	}
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exitSignal + int(status.Signal())
+		return 0, status.Signal()
 	}
-	return cmd.ProcessState.ExitCode()
+	return cmd.ProcessState.ExitCode(), 0
 }

@@ -2,166 +2,251 @@ package driver
 
 import (
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 
-	"github.com/k2cc/k2cc/toml"
+	"github.com/k2cc/k2cc/driver/args"
+	"github.com/k2cc/k2cc/driver/stats"
 )
 
-// ownOptions are those of k2cc amid clang's.
-type ownOptions struct {
-	config string // --k2-config=FILE
-	report bool   // --k2-report
+// call is one call of k2cc in clang's place.
+type call struct {
+	*driver
+	own  ownOptions
+	argv []string // for clang: the user's own, without k2cc's options
+	jobs []args.Job
+	why  args.Reason // why there are no jobs
+	dir  string      // the first input's folder
 }
 
-// splitOptions takes k2cc's own options out of clang's.
-func splitOptions(args []string) (own ownOptions, rest []string, err error) {
-	for _, arg := range args {
-		file, isConfig := strings.CutPrefix(arg, "--k2-config=")
-		switch {
-		case isConfig && file != "":
-			own.config = file
-		case arg == "--k2-report":
-			own.report = true
-		case strings.HasPrefix(arg, "--k2-"):
-			return own, nil, fmt.Errorf("unknown option %s (there are --k2-report and --k2-config=FILE)", arg)
-		default:
-			rest = append(rest, arg)
-		}
-	}
-	return own, rest, nil
-}
+// Reasons to leave a call to clang that do not lie in its command line.
+const (
+	disabled args.Reason = "switched off (" + disableVariable + ")"
+	noObject args.Reason = "clang wrote no BPF object"
+	wrong    args.Reason = "clang failed"
+)
 
 // compile stands in for clang.
-func (d *driver) compile(args []string) int {
+func (d *driver) compile(words []string) int {
 	if other := os.Getenv(guardVariable); other != "" {
-		return d.fail("the compiler %s leads back to k2cc; name clang itself in k2.toml (clang) or %s", other, clangVariable)
+		return d.misuse("the compiler %s leads back to k2cc; name clang itself in k2.toml (clang) or %s", other, variableName("clang"))
 	}
-	own, args, err := splitOptions(args)
+	if d.wrongEnvironment != nil && !d.env.disable {
+		return d.misuse("%v", d.wrongEnvironment)
+	}
+	c, err := d.newCall(words)
 	if err != nil {
-		return d.fail("%v", err)
+		return d.misuse("%v", err)
 	}
-	clang, err := findClang(configuredClang(own, args))
+	found, _ := d.loadSettings(c.own, c.dir) // what is wrong is said where it is needed in earnest
+	clang, err := d.findClang(found.Clang)
 	if err != nil {
 		d.say("%v", err)
 		return exitNotFound
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	jobs, ok := planJobs(ctx, clang, args)
-	if !ok {
-		stop()
-		return d.become(clang, args)
+	if len(c.jobs) == 0 {
+		d.count(func(s *stats.Counts) { s.Left[string(c.why)]++ })
+		return d.become(clang, c.argv)
 	}
-	if code := d.runClang(ctx, clang, args); code != 0 {
+	return c.run(clang)
+}
+
+// newCall reads a command line.
+func (d *driver) newCall(words []string) (*call, error) {
+	c := &call{driver: d}
+	expanded, ok := args.Expand(words)
+	options, rest := args.Cut(expanded, ownPrefix)
+	if ok { // else it is clang's to complain
+		var err error
+		if c.own, err = parseOwn(options); err != nil {
+			return nil, err
+		}
+	}
+	inWords, argv := args.Cut(words, ownPrefix)
+	if c.argv = argv; len(inWords) < len(options) {
+		c.argv = rest // clang must not see those in the response files
+	}
+	c.jobs, c.why = args.Jobs(rest)
+	c.dir = filepath.Dir(args.FirstInput(rest))
+	switch {
+	case d.env.disable:
+		c.jobs, c.why = nil, disabled
+	case !ok:
+		c.jobs, c.why = nil, args.Unusual
+	case os.Getenv("CCC_OVERRIDE_OPTIONS") != "":
+		c.jobs, c.why = nil, args.ConfigFile
+	}
+	return c, nil
+}
+
+// run compiles and then optimises what clang has written.
+func (c *call) run(clang string) int {
+	ctx, stop := listen()
+	defer stop()
+	before := make([]os.FileInfo, len(c.jobs))
+	for i, j := range c.jobs {
+		before[i], _ = os.Stat(j.Output)
+	}
+	code, killed := c.runClang(ctx, clang, c.argv)
+	if killed != 0 {
+		return c.end(killed)
+	}
+	if code != 0 {
+		c.count(func(s *stats.Counts) { s.Left[string(wrong)]++ })
 		return code
 	}
-	for _, j := range jobs {
-		if code := d.improve(ctx, j, own); code != 0 {
+	for i, j := range c.jobs {
+		if !isNew(before[i], j.Output) || !isObject(j.Output) {
+			c.count(func(s *stats.Counts) { s.Left[string(noObject)]++ })
+			continue
+		}
+		if code := c.improve(ctx, j); code != 0 {
 			return code
+		}
+		if sig := ctx.signal(); sig != 0 {
+			return c.end(sig) // what is there is clang's, and whole
 		}
 	}
 	return 0
 }
 
-// configuredClang reads which clang the settings name. What may be wrong with
-// them is said when they are needed in earnest.
-func configuredClang(own ownOptions, args []string) string {
-	dir := "."
-	for _, arg := range args {
-		if filepath.Ext(arg) == ".c" && !strings.HasPrefix(arg, "-") {
-			dir = filepath.Dir(arg)
-			break
-		}
-	}
-	found, _ := loadSettings(own.config, dir)
-	return found.Clang
+// end ends the process by a signal.
+func (c *call) end(sig syscall.Signal) int {
+	c.die(sig)
+	return exitSignal + int(sig)
 }
 
-// settings are those that hold for an object.
-type settings struct {
-	*toml.Config
-	file string // where they come from; empty: the defaults
+// isNew tells whether a file was written since it was looked at.
+func isNew(before os.FileInfo, file string) bool {
+	after, err := os.Stat(file)
+	if err != nil {
+		return false
+	}
+	return before == nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) || before.Size() != after.Size()
 }
 
-// loadSettings reads the named file, or without a name that of the folder, or
-// else takes the defaults. The settings hold what was right even on an error.
-func loadSettings(file, dir string) (settings, error) {
-	if file == "" {
-		found, ok := toml.Find(dir)
-		if !ok {
-			return settings{Config: toml.Default()}, nil
-		}
-		file = found
+// isObject tells whether a file is a BPF object: not /dev/null, not bitcode.
+func isObject(file string) bool {
+	info, err := os.Stat(file)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
 	}
-	config, err := toml.Load(file)
-	return settings{config, file}, err
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var header [20]byte
+	if _, err := io.ReadFull(f, header[:]); err != nil || string(header[:4]) != elf.ELFMAG {
+		return false
+	}
+	order := binary.ByteOrder(binary.LittleEndian)
+	if header[elf.EI_DATA] == byte(elf.ELFDATA2MSB) {
+		order = binary.BigEndian
+	}
+	return elf.Type(order.Uint16(header[16:])) == elf.ET_REL && elf.Machine(order.Uint16(header[18:])) == elf.EM_BPF
 }
 
 // improve optimises an object that clang has just written, in place: should
 // anything go wrong, even k2cc's own end, clang's object is what is there. It
 // returns k2cc's exit code.
-func (d *driver) improve(ctx context.Context, j job, own ownOptions) int {
-	found, err := loadSettings(own.config, filepath.Dir(j.input))
-	if err == nil && j.optimised {
-		err = d.improveFile(ctx, task{
-			name:     j.input,
-			in:       j.output,
-			out:      j.output,
+func (c *call) improve(ctx *interrupts, j args.Job) int {
+	found, err := c.loadSettings(c.own, filepath.Dir(j.Input))
+	c.warn(found)
+	if err != nil {
+		c.countFailure(err)
+	} else {
+		err = c.improveFile(ctx, task{
+			name:     j.Input,
+			in:       j.Output,
+			out:      j.Output,
 			settings: found,
-			level:    lowerLevel(int(found.ISA), cpuLevel(j.cpu)),
-			report:   own.report,
+			level:    lowerLevel(int(found.ISA), cpuLevel(j.CPU)),
+			report:   c.own.report || c.env.report,
 		})
 	}
 	switch {
-	case err == nil:
+	case err == nil || ctx.signal() != 0:
 		return 0
-	case ctx.Err() != nil: // as clang does when it is interrupted
-		os.Remove(j.output)
-		return exitInterrupted
 	case found.Strict:
-		os.Remove(j.output)
-		d.say("%s: %v", j.input, err)
+		os.Remove(j.Output)
+		c.say("%s: %v", j.Input, err)
 		return exitStrict
 	}
-	d.say("%s: %v; using clang's object", j.input, err)
+	c.say("%s: %v; using clang's object", j.Input, err)
 	return 0
 }
 
+// warn says once what was left out of settings.
+func (d *driver) warn(found settings) {
+	if d.warned {
+		return
+	}
+	for _, warning := range found.warnings {
+		d.say("%s", warning)
+		d.warned = true
+	}
+}
+
 // improveFile optimises the object in one file into another or the same.
-func (d *driver) improveFile(ctx context.Context, t task) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
+func (d *driver) improveFile(ctx context.Context, t task) error {
+	object, info, err := readObject(t.in)
+	if err != nil {
+		err = because("object not read", err)
+		d.countFailure(err)
+		return err
+	}
+	better, rep, err := d.improveBytes(ctx, object, t)
+	if err != nil {
+		return err
+	}
+	if t.in != t.out || !slices.Equal(object, better) {
+		if err := because("object not written", replaceFile(t.out, better, info.Mode())); err != nil {
+			d.countFailure(err)
+			return err
 		}
-	}()
-	info, err := os.Stat(t.in)
-	if err != nil {
-		return fmt.Errorf("read object: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil // /dev/null and the like
-	}
-	object, err := os.ReadFile(t.in)
-	if err != nil {
-		return fmt.Errorf("read object: %w", err)
-	}
-	better, rep, err := d.optimizeInTime(ctx, object, t)
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(t.out, better, info.Mode()); err != nil {
-		return err
 	}
 	if t.report {
 		rep.print(d.Err, t.name)
 	}
 	return nil
+}
+
+// readObject reads a file and what has to stay the same about it.
+func readObject(file string) ([]byte, os.FileInfo, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read object: %w", err)
+	}
+	object, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read object: %w", err)
+	}
+	return object, info, nil
+}
+
+// improveBytes optimises an object, and counts what became of it.
+func (d *driver) improveBytes(ctx context.Context, object []byte, t task) (better []byte, rep *Report, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = because("panic", fmt.Errorf("panic: %v", r))
+		}
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			d.countFailure(err)
+		default:
+			d.countObject(!slices.Equal(object, better), rep)
+		}
+	}()
+	return d.optimizeInTime(ctx, object, t)
 }
 
 // optimizeInTime runs the optimiser and gives up on it when it is long past
@@ -172,7 +257,7 @@ func (d *driver) optimizeInTime(ctx context.Context, object []byte, t task) ([]b
 	better, rep, err := d.optimize(ctx, object, t)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, nil, fmt.Errorf("not done within %v", t.limit())
+		return nil, nil, because("out of time", fmt.Errorf("not done within %v", t.limit()))
 	case err != nil:
 		return nil, nil, err
 	case len(better) == 0:
@@ -181,37 +266,31 @@ func (d *driver) optimizeInTime(ctx context.Context, object []byte, t task) ([]b
 	return better, rep, nil
 }
 
-// replaceFile writes a file in one step: readers see the old or the new bytes.
-func replaceFile(name string, data []byte, mode os.FileMode) error {
-	target, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		target = name // does not exist
-	}
-	f, err := os.CreateTemp(filepath.Dir(target), ".k2cc-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, withoutPath(err))
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode.Perm()), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), target)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", name, withoutPath(err))
-	}
-	return nil
+// count changes the statistics. That they can't be kept is no reason to disturb
+// a build.
+func (d *driver) count(change func(*stats.Counts)) {
+	_ = stats.Store{Dir: d.cacheDir()}.Add(change)
 }
 
-// withoutPath takes the names of temporary files out of an error.
-func withoutPath(err error) error {
-	if path := new(os.PathError); errors.As(err, &path) {
-		return path.Err
-	}
-	if link := new(os.LinkError); errors.As(err, &link) {
-		return link.Err
-	}
-	return err
+func (d *driver) countFailure(err error) {
+	d.count(func(s *stats.Counts) { s.Failed[kindOf(err)]++ })
+}
+
+func (d *driver) countObject(changed bool, rep *Report) {
+	d.count(func(s *stats.Counts) {
+		if changed {
+			s.Optimised++
+		} else {
+			s.Unchanged++
+		}
+		if rep == nil {
+			return
+		}
+		for _, f := range rep.Functions {
+			s.SlotsBefore += int64(f.SlotsBefore)
+			s.SlotsAfter += int64(f.SlotsAfter)
+		}
+	})
 }
 
 // cpuLevel is the ISA level of a value of -mcpu, 0 if it says nothing.

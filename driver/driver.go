@@ -8,7 +8,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"syscall"
 )
 
 // Streams are the standard streams of the process.
@@ -17,15 +19,19 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// exitStrict is the exit code when an object could not be optimised and
-// settings say that this is an error. Clang itself never returns it.
-const exitStrict = 101
+// Exit codes of k2cc's own. Clang itself returns none of them.
+const (
+	exitStrict = 101 // an object could not be optimised, and settings say that this is an error
+	exitMisuse = 102 // options or variables of k2cc's that it does not know, or k2cc as its own compiler
+)
 
 // Exit codes as shells use them.
 const (
-	exitFailure     = 1
-	exitNotFound    = 127
-	exitSignal      = 128 // plus the signal's number
+	exitFailure  = 1
+	exitCantRun  = 126
+	exitNotFound = 127
+	exitSignal   = 128 // plus the signal's number
+
 	exitInterrupted = exitSignal + 2
 )
 
@@ -35,16 +41,27 @@ type optimizer func(ctx context.Context, in []byte, task task) (out []byte, rep 
 // driver is one run of k2cc.
 type driver struct {
 	Streams
-	optimize optimizer
+	optimize         optimizer
+	die              func(syscall.Signal)
+	env              environment
+	wrongEnvironment error // what is wrong with it
+	warned           bool  // what was left out of settings has been said
 }
 
 // Main runs k2cc with the arguments, of which the first is the program's own
 // name, and returns its exit code. For calls that are clang's business it does
-// not return: clang takes the process over.
+// not return: clang takes the process over. Where clang or k2cc is ended by a
+// signal, the process ends by that signal.
 func Main(args []string, streams Streams) int {
-	d := &driver{Streams: streams}
-	d.optimize = d.isolated
+	d := newDriver(streams)
+	d.optimize, d.die = d.isolated, dieBy
 	return d.run(args)
+}
+
+func newDriver(streams Streams) *driver {
+	d := &driver{Streams: streams, die: func(syscall.Signal) {}}
+	d.env, d.wrongEnvironment = parseEnvironment(os.Environ())
+	return d
 }
 
 func (d *driver) run(args []string) int {
@@ -58,6 +75,12 @@ func (d *driver) run(args []string) int {
 		return d.subcommand(args)
 	}
 	return d.compile(args[1:])
+}
+
+// misuse says what is wrong about how k2cc was called.
+func (d *driver) misuse(format string, args ...any) int {
+	d.say(format, args...)
+	return exitMisuse
 }
 
 // say prints one line to standard error, whatever the text holds.

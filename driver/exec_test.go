@@ -15,7 +15,7 @@ func runExec(program string, args ...string) result {
 	var out, errs bytes.Buffer
 	d := &driver{Streams: Streams{strings.NewReader(program), &out, &errs}}
 	code := d.run(append([]string{"k2cc", "exec"}, args...))
-	return result{code, out.String(), errs.String()}
+	return result{code: code, out: out.String(), errors: errs.String()}
 }
 
 // assemble is the wire format, in hex, of a program whose calls and addresses

@@ -5,28 +5,66 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
 // actVariable makes the test binary act as k2cc, for tests of what only a
 // whole process can do: becoming clang, running a worker, being interrupted.
-const actVariable = "K2CC_TEST_ACT"
+const actVariable = "ACT_AS_K2CC"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(actVariable) != "" {
+	if act := os.Getenv(actVariable); act != "" {
+		if len(os.Args) > 1 && os.Args[1] == workerFlag {
+			actAsWorker(act)
+		}
 		os.Exit(Main(os.Args, Streams{os.Stdin, os.Stdout, os.Stderr}))
 	}
-	os.Unsetenv(clangVariable)
-	os.Unsetenv(guardVariable)
-	os.Exit(m.Run())
+	for _, name := range append(variableNames(), guardVariable) {
+		os.Unsetenv(name)
+	}
+	os.Exit(inOwnFolders(m))
+}
+
+// actAsWorker makes a worker go wrong, if that is its act.
+func actAsWorker(act string) {
+	switch act {
+	case "a worker that hangs":
+		select {}
+	case "a worker that crashes":
+		dieBy(syscall.SIGSEGV)
+	case "a worker that eats memory":
+		if err := limitMemory(1 << 30); err != nil {
+			panic(err)
+		}
+		var all [][]byte
+		for range 64 {
+			all = append(all, make([]byte, 1<<28))
+		}
+		runtime.KeepAlive(all)
+	}
+}
+
+// inOwnFolders runs the tests with cache and configuration of their own.
+func inOwnFolders(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "k2cc-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
+	return m.Run()
 }
 
 // result is what a process left behind.
 type result struct {
-	code        int
+	code        int // -1: ended by a signal
 	out, errors string
+	signal      syscall.Signal
 }
 
 // runIn runs a program in a folder; further arguments of the form NAME=value
@@ -46,7 +84,11 @@ func runIn(t *testing.T, dir, program string, args ...string) result {
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		t.Fatalf("run %s: %v", program, err)
 	}
-	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	got := result{code: cmd.ProcessState.ExitCode(), out: out.String(), errors: errs.String()}
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		got.signal = status.Signal()
+	}
+	return got
 }
 
 // k2cc runs the test binary as k2cc.
@@ -62,7 +104,7 @@ func k2cc(t *testing.T, dir string, args ...string) result {
 // needClang returns the clang that k2cc would run.
 func needClang(t *testing.T) string {
 	t.Helper()
-	clang, err := findClang("")
+	clang, err := newDriver(Streams{}).findClang("")
 	if err != nil {
 		t.Skipf("needs clang: %v", err)
 	}

@@ -1,39 +1,56 @@
 package driver
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
 
 // isSubcommand tells k2cc's own commands from arguments that are clang's.
 func isSubcommand(name string) bool {
-	return slices.Contains([]string{"bench", "demo", "exec", "help", "opt", "version"}, name)
+	return name == "help" || (&driver{}).app().Command(name) != nil
 }
 
-// subcommand runs one of k2cc's own commands.
-func (d *driver) subcommand(args []string) int {
-	app := &cli.App{
-		Name:  "k2cc",
-		Usage: "a drop-in C compiler for BPF that makes clang's output smaller and faster",
-		UsageText: "k2cc CLANG-OPTIONS… [--k2-report] [--k2-config=FILE]   compile as clang does\n" +
-			"k2cc COMMAND …                                       one of the commands below",
+// app is what k2cc is beside a compiler.
+func (d *driver) app() *cli.App {
+	return &cli.App{
+		Name:           "k2cc",
+		Usage:          "a drop-in C compiler for BPF that makes clang's output smaller and faster",
+		UsageText:      "k2cc CLANG-OPTIONS… [--k2-…]   compile as clang does\n" + "k2cc COMMAND …                one of the commands below",
+		Description:    description(),
 		Version:        version(),
 		HideVersion:    true,
 		Reader:         d.In,
 		Writer:         d.Out,
 		ErrWriter:      d.Err,
 		ExitErrHandler: func(*cli.Context, error) {}, // Main returns, it doesn't exit
-		Commands:       []*cli.Command{d.benchCommand(), d.demoCommand(), d.execCommand(), d.optCommand(), d.versionCommand()},
+		Commands: []*cli.Command{
+			d.benchCommand(), d.completionCommand(), d.configCommand(), d.demoCommand(),
+			d.execCommand(), d.manCommand(),
+			d.optCommand(), d.statsCommand(), d.versionCommand(),
+		},
 	}
+}
+
+// description is what there is to know about k2cc as a compiler.
+func description() string {
+	return "In clang's place, k2cc takes these options beside clang's: " + strings.Join(optionNames(), ", ") +
+		". Each but --k2-config=FILE and --k2-report sets the key of k2.toml that it is named for.\n\n" +
+		"In the environment it reads " + strings.Join(variableNames(), ", ") +
+		". An option holds over a variable, that over the nearest k2.toml, and that over k2cc/k2.toml in the user's configuration folder.\n\n" +
+		"Exit codes are clang's, and 101 where strict is set and an object could not be optimised, 102 where options or variables of k2cc's are wrong, " +
+		"126 and 127 where clang can't be run or found. Where clang is ended by a signal, so is k2cc."
+}
+
+// subcommand runs one of k2cc's own commands.
+func (d *driver) subcommand(args []string) int {
+	if d.wrongEnvironment != nil {
+		return d.misuse("%v", d.wrongEnvironment)
+	}
+	app := d.app()
 	if err := app.Run(flagsFirst(app, args)); err != nil {
 		if code, ok := err.(cli.ExitCoder); ok {
 			if err.Error() != "" {
@@ -81,58 +98,6 @@ func flagsFirst(app *cli.App, args []string) []string {
 	return slices.Concat(args[:2], flags, []string{"--"}, others)
 }
 
-func (d *driver) optCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "opt",
-		Usage:     "optimise an object that exists already",
-		ArgsUsage: "IN.o",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "o", Usage: "write the object to `OUT.o`, which may be IN.o", Required: true},
-			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
-			&cli.BoolFlag{Name: "report", Usage: "print what was done to standard error"},
-		},
-		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return fmt.Errorf("opt: want one object, got %d", c.NArg())
-			}
-			return d.opt(c.Args().First(), c.String("o"), ownOptions{c.String("config"), c.Bool("report")})
-		},
-	}
-}
-
-// opt optimises the object in a file. As when compiling, the user gets the
-// input's bytes if that fails.
-func (d *driver) opt(in, out string, own ownOptions) error {
-	object, err := os.ReadFile(in)
-	if err != nil {
-		return fmt.Errorf("read object: %w", err)
-	}
-	info, err := os.Stat(in)
-	if err != nil {
-		return fmt.Errorf("read object: %w", err)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	found, err := loadSettings(own.config, filepath.Dir(in))
-	if err == nil {
-		t := task{name: in, in: in, out: out, settings: found, level: int(found.ISA), report: own.report}
-		err = d.improveFile(ctx, t)
-	}
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return cli.Exit("", exitInterrupted)
-	case found.Strict:
-		return cli.Exit(fmt.Sprintf("%s: %v", in, err), exitStrict)
-	}
-	if err := replaceFile(out, object, info.Mode()); err != nil {
-		return err
-	}
-	d.say("%s: %v; using the object as it was", in, err)
-	return nil
-}
-
 func (d *driver) versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
@@ -151,4 +116,20 @@ func version() string {
 		return "(devel)"
 	}
 	return info.Main.Version
+}
+
+// manCommand prints the man page; packages and make install put it in its place.
+func (d *driver) manCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "man",
+		Usage: "print the man page",
+		Action: func(c *cli.Context) error {
+			page, err := c.App.ToManWithSection(1)
+			if err != nil {
+				return fmt.Errorf("make man page: %w", err)
+			}
+			_, err = fmt.Fprint(c.App.Writer, page)
+			return err
+		},
+	}
 }

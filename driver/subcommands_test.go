@@ -14,9 +14,10 @@ import (
 // runWith runs k2cc in this process with an optimiser of the test's.
 func runWith(o optimizer, args ...string) result {
 	var out, errs bytes.Buffer
-	d := &driver{Streams{strings.NewReader(""), &out, &errs}, o}
+	d := newDriver(Streams{strings.NewReader(""), &out, &errs})
+	d.optimize = o
 	code := d.run(append([]string{"k2cc"}, args...))
-	return result{code, out.String(), errs.String()}
+	return result{code: code, out: out.String(), errors: errs.String()}
 }
 
 func TestOpt(t *testing.T) {
@@ -50,6 +51,23 @@ func TestOpt(t *testing.T) {
 				t.Error("the input changed")
 			}
 		})
+	}
+}
+
+func TestOptThroughPipes(t *testing.T) {
+	var out, errs bytes.Buffer
+	d := newDriver(Streams{strings.NewReader("object "), &out, &errs})
+	d.optimize = mark
+	if code := d.run([]string{"k2cc", "opt", "-", "-o", "-"}); code != 0 || out.String() != "object optimised" || errs.Len() > 0 {
+		t.Errorf("got %d, %q, %q", code, out.String(), errs.String())
+	}
+	t.Chdir(folder(t))
+	out.Reset()
+	d = newDriver(Streams{strings.NewReader("object"), &out, &errs})
+	d.optimize = failures[0].optimize
+	if code := d.run([]string{"k2cc", "opt", "-", "-o", "x.o"}); code != 0 || get(t, "x.o") != "object" || out.Len() > 0 ||
+		!strings.Contains(errs.String(), "using the object as it was") {
+		t.Errorf("got %d, %q, %q", code, out.String(), errs.String())
 	}
 }
 
@@ -90,7 +108,7 @@ func TestOptFails(t *testing.T) {
 			reason := strings.ReplaceAll(test.reason, "\n", "; ")
 
 			put(t, "k2.toml", "budget.object = \"1ms\"")
-			want := result{0, "", "k2cc: in.o: " + reason + "; using the object as it was\n"}
+			want := result{code: 0, out: "", errors: "k2cc: in.o: " + reason + "; using the object as it was\n"}
 			if got := runWith(test.optimize, "opt", "in.o", "-o", "out.o"); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
@@ -99,7 +117,7 @@ func TestOptFails(t *testing.T) {
 			}
 
 			put(t, "k2.toml", "strict = true\nbudget.object = \"1ms\"")
-			want = result{exitStrict, "", "k2cc: in.o: " + reason + "\n"}
+			want = result{code: exitStrict, out: "", errors: "k2cc: in.o: " + reason + "\n"}
 			if got := runWith(test.optimize, "opt", "in.o", "-o", "strict.o"); got != want {
 				t.Errorf("strict: got %+v, want %+v", got, want)
 			}

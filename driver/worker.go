@@ -9,11 +9,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/k2cc/k2cc/driver/cores"
 	"github.com/k2cc/k2cc/toml"
 )
 
@@ -41,8 +47,9 @@ func (t task) limit() time.Duration {
 // request is a task as the worker gets it.
 type request struct {
 	Name     string
-	Settings string // file; empty: the defaults
+	Settings []toml.Source
 	Level    int
+	Cores    int // that the worker may use
 	Object   []byte
 }
 
@@ -59,23 +66,28 @@ func (d *driver) isolated(ctx context.Context, object []byte, t task) ([]byte, *
 	if err != nil {
 		return nil, nil, fmt.Errorf("find k2cc's own program: %w", err)
 	}
-	return runIsolated(ctx, exec.CommandContext(ctx, self, workerFlag), object, t)
+	share := cores.Take(os.Getenv("MAKEFLAGS"), d.cacheDir())
+	defer share.Release()
+	return runIsolated(ctx, exec.CommandContext(ctx, self, workerFlag), object, t, share.N)
 }
 
 // runIsolated has a worker, not yet started, do a task.
-func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task) ([]byte, *Report, error) {
+func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task, n int) ([]byte, *Report, error) {
+	runtime.LockOSThread() // Pdeathsig is about the thread that starts the worker
+	defer runtime.UnlockOSThread()
 	var in, out, errs bytes.Buffer
-	req := request{t.name, t.settings.file, t.level, object}
+	req := request{t.name, t.settings.sources, t.level, n, object}
 	if err := gob.NewEncoder(&in).Encode(req); err != nil {
 		return nil, nil, fmt.Errorf("start the optimiser: %w", err)
 	}
 	worker.Stdin, worker.Stdout, worker.Stderr = &in, &out, &errs
 	worker.WaitDelay = time.Second // its children may hold the pipes
+	worker.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := worker.Run(); err != nil {
-		if ctx.Err() != nil {
+		if interrupted(ctx, worker) {
 			return nil, nil, ctx.Err()
 		}
-		return nil, nil, fmt.Errorf("the optimiser ended early: %w%s", err, firstLine(errs.String()))
+		return nil, nil, because("optimiser ended early", fmt.Errorf("the optimiser ended early: %w%s", err, firstLine(errs.String())))
 	}
 	var resp response
 	if err := gob.NewDecoder(&out).Decode(&resp); err != nil {
@@ -85,6 +97,21 @@ func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task) (
 		return nil, nil, errors.New(resp.Error)
 	}
 	return resp.Object, resp.Report, nil
+}
+
+// interrupted tells whether a worker ended since the context did. A terminal
+// sends its signals to both, and the worker may be the first to see one.
+func interrupted(ctx context.Context, worker *exec.Cmd) bool {
+	if worker.ProcessState != nil {
+		status, ok := worker.ProcessState.Sys().(syscall.WaitStatus)
+		if ok && status.Signaled() && slices.Contains(endingSignals, os.Signal(status.Signal())) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return ctx.Err() != nil
 }
 
 // firstLine extracts what a crashed process said first, as an addition to an
@@ -99,7 +126,11 @@ func firstLine(text string) string {
 
 // runWorker is the worker process.
 func runWorker(in io.Reader, errs io.Writer) int {
+	signal.Ignore(endingSignals...) // they are for the parent, which ends the worker
 	answer, err := claimOutput()
+	if err == nil {
+		err = limitMemory(memoryLimit)
+	}
 	if err == nil {
 		err = answerRequest(in, answer, Optimize)
 	}
@@ -108,6 +139,24 @@ func runWorker(in io.Reader, errs io.Writer) int {
 		return exitFailure
 	}
 	return 0
+}
+
+// memoryLimit in bytes bounds what a worker may hold, of which the prover takes
+// the most. A worker that needs more fails, which costs no more than its work.
+const memoryLimit = 4 << 30
+
+// limitMemory bounds what this process may allocate.
+func limitMemory(bytes uint64) error {
+	limit := unix.Rlimit{Cur: bytes, Max: bytes}
+	var old unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_DATA, &old)
+	if err == nil && old.Max >= bytes {
+		err = unix.Setrlimit(unix.RLIMIT_DATA, &limit)
+	}
+	if err != nil {
+		return fmt.Errorf("limit memory: %w", err)
+	}
+	return nil
 }
 
 // claimOutput returns standard output and leads what else may be printed
@@ -153,12 +202,11 @@ func handle(req request, optimize optimizeFunc) (object []byte, rep *Report, err
 			os.Stderr.Write(debug.Stack())
 		}
 	}()
-	config := toml.Default()
-	if req.Settings != "" {
-		if config, err = toml.Load(req.Settings); err != nil {
-			return nil, nil, err
-		}
+	config, _, err := toml.Merge(req.Settings)
+	if err != nil {
+		return nil, nil, err
 	}
+	runtime.GOMAXPROCS(max(1, req.Cores))
 	opts := Options{Name: req.Name, Config: config, Level: req.Level}
 	return optimize(context.Background(), req.Object, opts)
 }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -25,18 +25,17 @@ func TestIsolated(t *testing.T) {
 	t.Setenv(actVariable, "1")
 	t.Chdir(folder(t))
 	runIn(t, ".", clang, compileArgs...)
-	d := &driver{Streams: Streams{strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}}}
+	d := newDriver(Streams{strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}})
 
-	put(t, "k2.toml", "[[override]]\nprogram = \"*\"\nskip = true")
 	leave := defaultTask()
-	leave.settings.file = "k2.toml"
+	leave.settings.sources = []toml.Source{{Name: "k2.toml", Text: []byte("[[override]]\nprogram = \"*\"\nskip = true")}}
 	in := get(t, "good.o")
 	out, rep, err := d.isolated(t.Context(), []byte(in), leave)
 	if err != nil || rep == nil || string(out) != in {
 		t.Errorf("got %d bytes for %d, %+v, %v", len(out), len(in), rep, err)
 	}
 
-	put(t, "k2.toml", "goall = 1")
+	leave.settings.sources[0].Text = []byte("goall = 1")
 	if _, _, err := d.isolated(t.Context(), []byte(in), leave); err == nil || !strings.Contains(err.Error(), "goall") {
 		t.Errorf("the worker's own reading of k2.toml: got %v", err)
 	}
@@ -57,7 +56,7 @@ func TestWorkerFails(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			worker := exec.CommandContext(t.Context(), "sh", "-c", test.script)
-			out, _, err := runIsolated(t.Context(), worker, []byte("object"), defaultTask())
+			out, _, err := runIsolated(t.Context(), worker, []byte("object"), defaultTask(), 1)
 			if err == nil || !strings.HasPrefix(err.Error(), test.want) || out != nil {
 				t.Errorf("got %q, %v, want %s", out, err, test.want)
 			}
@@ -71,7 +70,7 @@ func TestWorkerOutOfTime(t *testing.T) {
 	start := time.Now()
 	// The child of the shell keeps the pipes open beyond its parent's end.
 	worker := exec.CommandContext(ctx, "sh", "-c", "sleep 60; true")
-	_, _, err := runIsolated(ctx, worker, []byte("object"), defaultTask())
+	_, _, err := runIsolated(ctx, worker, []byte("object"), defaultTask(), 1)
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 20*time.Second {
 		t.Errorf("got %v after %v", err, time.Since(start))
 	}
@@ -95,9 +94,8 @@ func ask(t *testing.T, req request, optimize optimizeFunc) response {
 }
 
 func TestAnswerRequest(t *testing.T) {
-	file := filepath.Join(t.TempDir(), toml.FileName)
-	put(t, file, `goal = "size"`)
-	resp := ask(t, request{"x.c", file, 2, []byte("object")},
+	sources := []toml.Source{{Name: "k2.toml", Text: []byte(`goal = "size"`)}}
+	resp := ask(t, request{"x.c", sources, 2, runtime.GOMAXPROCS(0), []byte("object")},
 		func(_ context.Context, in []byte, opts Options) ([]byte, *Report, error) {
 			if opts.Name != "x.c" || opts.Level != 2 || opts.Config.Goal != toml.GoalSize || string(in) != "object" {
 				t.Errorf("got %q with %+v", in, opts)

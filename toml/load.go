@@ -5,8 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,20 +19,12 @@ const maxFileSize = 32 << 10
 // line and key of everything that is wrong, one a line; the settings returned
 // with it hold what was right, so that callers can honour strict all the same.
 func Load(file string) (*Config, error) {
-	config := Default()
-	text, err := os.ReadFile(file)
+	source, err := Read(file)
 	if err != nil {
-		return config, fmt.Errorf("read settings: %w", err)
+		return Default(), err
 	}
-	problems := config.parse(text)
-	if strings.Contains(config.Clang, "/") && !filepath.IsAbs(config.Clang) {
-		config.Clang = filepath.Join(filepath.Dir(file), config.Clang)
-	}
-	errs := make([]error, len(problems))
-	for i, p := range problems {
-		errs[i] = fmt.Errorf("%s:%d: %s", file, p.line, p.text)
-	}
-	return config, errors.Join(errs...)
+	config, _, err := Merge([]Source{source})
+	return config, err
 }
 
 // problem is something wrong in a file.
@@ -43,26 +34,27 @@ type problem struct {
 }
 
 // parse applies what the text says to c and returns what is wrong with it in
-// the order of its lines.
-func (c *Config) parse(text []byte) []problem {
+// the order of its lines, and which keys it sets.
+func (c *Config) parse(text []byte, known schema) (problems []problem, set []string) {
 	if len(text) > maxFileSize {
-		return []problem{{1, fmt.Sprintf("file is larger than %d bytes", maxFileSize)}}
+		return []problem{{1, fmt.Sprintf("file is larger than %d bytes", maxFileSize)}}, nil
 	}
 	root := map[string]any{}
 	meta, err := toml.NewDecoder(bytes.NewReader(text)).Decode(&root)
 	if err != nil {
-		return []problem{syntaxProblem(err)}
+		return []problem{syntaxProblem(err)}, nil
 	}
 	r := reader{text: text, keys: meta.Keys()}
-	for _, apply := range r.table(location{}, root, topLevel) {
+	for key, apply := range r.table(location{}, root, known) {
 		apply(c)
+		set = append(set, key)
 	}
+	c.overrides = append(c.overrides, r.overrides(root["override"])...)
 	c.resolve()
-	c.overrides = r.overrides(root["override"])
 	slices.SortStableFunc(r.problems, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), strings.Compare(a.text, b.text))
 	})
-	return r.problems
+	return r.problems, set
 }
 
 func syntaxProblem(err error) problem {
@@ -97,8 +89,8 @@ func (r *reader) report(at location, format string, args ...any) {
 }
 
 // table reads the keys of one table. Keys without a meaning are problems.
-func (r *reader) table(at location, values map[string]any, known schema) []change {
-	var changes []change
+func (r *reader) table(at location, values map[string]any, known schema) map[string]change {
+	changes := map[string]change{}
 	for name, value := range values {
 		here := at.key(name)
 		entry, ok := known[name]
@@ -111,14 +103,14 @@ func (r *reader) table(at location, values map[string]any, known schema) []chang
 				r.report(here, "%s: want a table, got %s", here.path, describe(value))
 				continue
 			}
-			changes = append(changes, r.table(here, inner, entry.table)...)
+			maps.Copy(changes, r.table(here, inner, entry.table))
 		case entry.parse != nil:
 			apply, err := entry.parse(value)
 			if err != nil {
 				r.report(here, "%s: %v", here.path, err)
 				continue
 			}
-			changes = append(changes, apply)
+			changes[here.path.String()] = apply
 		}
 	}
 	return changes
@@ -137,7 +129,7 @@ func (r *reader) overrides(value any) []override {
 	var result []override
 	for i, table := range tables {
 		at := location{toml.Key{"override"}, i + 1}
-		o := override{changes: r.table(at, table, inOverride)}
+		o := override{changes: slices.Collect(maps.Values(r.table(at, table, inOverride)))}
 		o.program = r.glob(at.key("program"), table["program"])
 		o.section = r.glob(at.key("section"), table["section"])
 		if table["program"] == nil && table["section"] == nil {

@@ -317,7 +317,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		config := Default()
-		problems := config.parse(text)
+		problems, _ := config.parse(text, topLevel)
 		lines := strings.Count(string(text), "\n") + 1
 		for _, p := range problems {
 			if p.line < 1 || p.line > lines || p.text == "" {

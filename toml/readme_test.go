@@ -21,14 +21,9 @@ func TestReadme(t *testing.T) {
 	if _, err := Load(write(t, example)); err != nil {
 		t.Error(err)
 	}
-	for _, table := range []struct {
-		prefix string
-		keys   schema
-	}{{"", topLevel}, {"budget.", topLevel["budget"].table}, {"window.", topLevel["window"].table}, {"memory.", topLevel["memory"].table}, {"limit.", topLevel["limit"].table}} {
-		for key, entry := range table.keys {
-			if entry.parse != nil && !strings.Contains(string(readme), "| `"+table.prefix+key+"` |") {
-				t.Errorf("README.md does not explain %s%s", table.prefix, key)
-			}
+	for key := range leaves(ofUser) {
+		if !strings.Contains(string(readme), "| `"+key+"` |") {
+			t.Errorf("README.md does not explain %s", key)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,17 +21,24 @@ type schema map[string]entry
 // itself takes care of a key that has neither.
 type entry struct {
 	parse func(value any) (change, error)
+	get   func(*Config) any // the value: string, bool, int64 or []string
 	table schema
+	// own tells that the user alone may set it: it names programs to run, and
+	// files may come with other people's sources.
+	own bool
 }
 
 var (
 	// inBoth holds what is set for a file or for single programs.
 	inBoth = schema{
 		"goal": {parse: oneOf(func(c *Config, g Goal) { c.Goal = g },
-			GoalBalanced, GoalSize, GoalLatency, GoalVerifier)},
-		"isa":    {parse: parseISA},
-		"passes": {parse: text(func(c *Config, s string) { c.Passes = s })},
-		"window": {table: schema{"size": {parse: parseWindowSize}}},
+			GoalBalanced, GoalSize, GoalLatency, GoalVerifier),
+			get: func(c *Config) any { return string(c.Goal) }},
+		"isa": {parse: parseISA, get: func(c *Config) any { return c.ISA.String() }},
+		"passes": {parse: text(func(c *Config, s string) { c.Passes = s }),
+			get: func(c *Config) any { return c.Passes }},
+		"window": {table: schema{"size": {parse: parseWindowSize,
+			get: func(c *Config) any { return int64(c.Window.Size) }}}},
 		"budget": {table: schema{"window": budgetWindow}},
 		"limit": {table: schema{
 			"slots":    limit(func(l *Limits) *Limit { return &l.Slots }),
@@ -41,16 +49,26 @@ var (
 	}
 
 	topLevel = merge(inBoth, schema{
-		"clang":  {parse: text(func(c *Config, s string) { c.Clang = s })},
-		"strict": {parse: boolean(func(c *Config, b bool) { c.Strict = b })},
+		"clang": {parse: text(func(c *Config, s string) { c.Clang = s }),
+			get: func(c *Config) any { return c.Clang }, own: true},
+		"strict": {parse: boolean(func(c *Config, b bool) { c.Strict = b }),
+			get: func(c *Config) any { return c.Strict }},
 		"kernel": {parse: oneOf(func(c *Config, k KernelCheck) { c.Kernel = k },
-			KernelOn, KernelOff, KernelRequire)},
+			KernelOn, KernelOff, KernelRequire),
+			get: func(c *Config) any { return string(c.Kernel) }},
 		"budget": {table: schema{
 			"window": budgetWindow,
-			"object": {parse: duration(func(c *Config, d time.Duration) { c.Budget.Object = d })},
+			"object": {parse: duration(func(c *Config, d time.Duration) { c.Budget.Object = d }),
+				get: func(c *Config) any { return c.Budget.Object.String() }},
 		}},
-		"memory":   {table: schema{"shared": {parse: parseShared}}},
+		"memory": {table: schema{"shared": {parse: parseShared,
+			get: func(c *Config) any { return names(c.Memory.Shared) }}}},
 		"override": {},
+	})
+
+	// ofUser is the schema of the user's own file.
+	ofUser = merge(topLevel, schema{
+		"trust": {parse: parseTrust, get: func(c *Config) any { return c.Trust }, own: true},
 	})
 
 	inOverride = merge(inBoth, schema{
@@ -59,8 +77,18 @@ var (
 		"skip":    {parse: boolean(func(c *Config, b bool) { c.Skip = b })},
 	})
 
-	budgetWindow = entry{parse: duration(func(c *Config, d time.Duration) { c.Budget.Window = d })}
+	budgetWindow = entry{parse: duration(func(c *Config, d time.Duration) { c.Budget.Window = d }),
+		get: func(c *Config) any { return c.Budget.Window.String() }}
 )
+
+// names are values as strings.
+func names[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
 
 // merge joins two schemas; where both have a key, the second one's holds.
 func merge(a, b schema) schema {
@@ -169,7 +197,7 @@ func limit(of func(*Limits) *Limit) entry {
 		}
 		set := func(c *Config) { *of(&c.Limits) = l }
 		return func(c *Config) { c.limits = append(c.limits, set) }, nil
-	}}
+	}, get: func(c *Config) any { return of(&c.Limits).String() }}
 }
 
 func parseShared(value any) (change, error) {
@@ -189,6 +217,25 @@ func parseShared(value any) (change, error) {
 		regions = append(regions, region)
 	}
 	return func(c *Config) { c.Memory.Shared = regions }, nil
+}
+
+func parseTrust(value any) (change, error) {
+	list, err := as[[]any](value, "a list of folders")
+	if err != nil {
+		return nil, err
+	}
+	var folders []string
+	for _, item := range list {
+		folder, err := as[string](item, "a folder")
+		if err == nil && !filepath.IsAbs(folder) && !strings.HasPrefix(folder, "~/") {
+			err = fmt.Errorf("want an absolute path, got %q", folder)
+		}
+		if err != nil {
+			return nil, err
+		}
+		folders = append(folders, folder)
+	}
+	return func(c *Config) { c.Trust = folders }, nil
 }
 
 func parseGlob(value any) (string, error) {

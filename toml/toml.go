@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -91,6 +92,14 @@ type Limit struct {
 	Percent float64
 }
 
+// String is the limit as k2.toml has it.
+func (l Limit) String() string {
+	if !l.Set {
+		return "none"
+	}
+	return strconv.FormatFloat(l.Percent, 'g', -1, 64) + "%"
+}
+
 // atMost is a limit in percent.
 func atMost(percent float64) Limit { return Limit{true, percent} }
 
@@ -128,11 +137,15 @@ type Config struct {
 	Window Window
 	Memory Memory
 
+	// Trust lists folders whose k2.toml may say what the user alone may say.
+	Trust []string
+
 	// Skip tells to leave a program as it is. Only an override sets it.
 	Skip bool
 
 	limits    []change // of Limits, on top of those that follow from the goal
 	overrides []override
+	from      map[string]string // the source of each key that one sets
 }
 
 // resolve fills in the limits.
@@ -158,7 +171,7 @@ func Default() *Config {
 		Goal:   GoalBalanced,
 		Limits: defaultLimits(GoalBalanced),
 		Kernel: KernelOn,
-		Budget: Budget{Window: 2 * time.Second, Object: 30 * time.Second},
+		Budget: Budget{Window: 30 * time.Second, Object: 30 * time.Second},
 		Window: Window{Size: 48},
 		Memory: Memory{Shared: []Region{RegionMap, RegionOther}},
 	}
@@ -199,19 +212,21 @@ func matches(glob, name string) bool {
 func hideSlashes(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
 
 // Find looks for k2.toml in dir and its parents, up to the root of the
-// repository (the folder that holds .git) or of the file system.
+// repository (the folder that holds .git), the user's home or the root of the
+// file system.
 func Find(dir string) (file string, ok bool) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", false
 	}
+	home, _ := os.UserHomeDir()
 	for {
 		file := filepath.Join(dir, FileName)
 		if info, err := os.Stat(file); err == nil && !info.IsDir() {
 			return file, true
 		}
 		parent := filepath.Dir(dir)
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || parent == dir {
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || parent == dir || dir == home {
 			return "", false
 		}
 		dir = parent

@@ -1,0 +1,143 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/k2cc/k2cc/driver/stats"
+)
+
+// smallDisk mounts a file system of a few pages in a mount namespace of this
+// test's own thread.
+func smallDisk(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	runtime.LockOSThread() // for good: the thread ends with the test
+	err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	}
+	if err == nil {
+		err = unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k")
+	}
+	if err != nil {
+		t.Skipf("needs a mount namespace: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+// fillDisk leaves no room on a disk.
+func fillDisk(file string) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		if _, err := f.Write(make([]byte, 4096)); err != nil {
+			if errors.Is(err, unix.ENOSPC) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	clang := needClang(t)
+	for _, strict := range []string{"", "--k2-strict"} {
+		t.Run(strict, func(t *testing.T) {
+			dir := smallDisk(t)
+			source, out := filepath.Join(dir, "good.c"), filepath.Join(dir, "good.o")
+			put(t, source, sources["good.c"])
+			args := []string{"-O2", "--target=bpf", "-c", source, "-o", out}
+			runIn(t, "/", clang, args...)
+			want := get(t, out)
+			if strict != "" {
+				args = append(args, strict)
+			}
+			got := compileWith(func(_ context.Context, in []byte, _ task) ([]byte, *Report, error) {
+				return append(in, make([]byte, 4096)...), &Report{}, fillDisk(filepath.Join(dir, "ballast"))
+			}, args...)
+			if strings.Count(got.errors, "\n") != 1 || !strings.Contains(got.errors, "no space left on device") {
+				t.Errorf("got %+v", got)
+			}
+			if _, err := os.Stat(out); strict != "" && (err == nil || got.code != exitStrict) {
+				t.Errorf("strict: an object is there, exit code %d", got.code)
+			}
+			if strict == "" && (got.code != 0 || get(t, out) != want) {
+				t.Errorf("exit code %d, or not clang's object", got.code)
+			}
+		})
+	}
+}
+
+// How a whole k2cc fails: what happens, what its line says, what is counted.
+func TestFailOpenInAWholeProcess(t *testing.T) {
+	clang := needClang(t)
+	tests := []struct {
+		name string
+		args []string
+		says string
+		kind string
+	}{
+		{"settings that do not exist", []string{"--k2-config=none.toml"}, "none.toml: no such file", "wrong settings"},
+		{"settings that can't be read", []string{"--k2-config=.git"}, "is a directory", "wrong settings"},
+		{"a wrong option", []string{"--k2-goal=speed"}, `--k2-goal: want "balanced"`, "wrong settings"},
+		{"a wrong variable", []string{"K2CC_ISA=v9"}, "K2CC_ISA: want", "wrong settings"},
+		{"an unknown pass", []string{"--k2-passes=magic"}, `no pass is called "magic"`, "object not understood"},
+		{"out of memory", []string{actVariable + "=a worker that eats memory"}, "the optimiser ended early", "optimiser ended early"},
+		{"a crash", []string{actVariable + "=a worker that crashes"}, "the optimiser ended early: signal: segmentation fault", "optimiser ended early"},
+		{"out of time", []string{actVariable + "=a worker that hangs", "--k2-budget-object=1ms"}, "not done within 1.004s", "out of time"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t)
+			runIn(t, dir, clang, compileArgs...)
+			want := get(t, filepath.Join(dir, "good.o"))
+			os.Remove(filepath.Join(dir, "good.o"))
+			cache := filepath.Join(dir, "cache")
+			args := append(append([]string{cacheVariable + "=" + cache}, test.args...), compileArgs...)
+			got := k2cc(t, dir, args...)
+			if got.code != 0 || got.out != "" || strings.Count(got.errors, "\n") != 1 ||
+				!strings.Contains(got.errors, test.says) || !strings.HasSuffix(got.errors, "; using clang's object\n") {
+				t.Errorf("got %+v", got)
+			}
+			if get(t, filepath.Join(dir, "good.o")) != want {
+				t.Error("the object is not clang's")
+			}
+			counts, err := (stats.Store{Dir: cache}).Read()
+			if err != nil || counts.Failed[test.kind] != 1 || len(counts.Failed) != 1 {
+				t.Errorf("counted %+v, %v", counts, err)
+			}
+			got = k2cc(t, dir, append([]string{"K2CC_STRICT=1"}, args...)...)
+			if got.code != exitStrict || strings.Count(got.errors, "\n") != 1 {
+				t.Errorf("strict: got %+v", got)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "good.o")); err == nil {
+				t.Error("strict: there is an object")
+			}
+		})
+	}
+}
+
+// Nowhere to keep anything is no reason to say anything.
+func TestNoCache(t *testing.T) {
+	needClang(t)
+	dir := folder(t)
+	put(t, filepath.Join(dir, "k2.toml"), "[[override]]\nprogram = \"*\"\nskip = true\n")
+	for _, args := range [][]string{compileArgs, {"--target=bpf", "-E", "good.c", "-o", "x"}} {
+		if got := k2cc(t, dir, append([]string{cacheVariable + "=/dev/null/x"}, args...)...); got != (result{}) {
+			t.Errorf("got %+v", got)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package driver
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+)
+
+// standard stands for standard input or output in the place of a file.
+const standard = "-"
+
+func (d *driver) optCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "opt",
+		Usage:     "optimise an object that exists already, of whatever compiler",
+		ArgsUsage: "IN.o",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "o", Usage: "write the object to `OUT.o`, which may be IN.o; - is standard output", Required: true},
+			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
+			&cli.BoolFlag{Name: "report", Usage: "print what was done to standard error"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return fmt.Errorf("opt: want one object, got %d", c.NArg())
+			}
+			return d.opt(c.Args().First(), c.String("o"), ownOptions{config: c.String("config"), report: c.Bool("report")})
+		},
+	}
+}
+
+// opt optimises an object in a file or from standard input. As when compiling,
+// the user gets the input's bytes if that fails.
+func (d *driver) opt(in, out string, own ownOptions) error {
+	object, mode, err := d.input(in)
+	if err != nil {
+		return err
+	}
+	ctx, stop := listen()
+	defer stop()
+	found, err := d.loadSettings(own, filepath.Dir(in))
+	d.warn(found)
+	better, rep := object, (*Report)(nil)
+	if err != nil {
+		d.countFailure(err)
+	} else {
+		t := task{name: in, settings: found, level: int(found.ISA)}
+		better, rep, err = d.improveBytes(ctx, object, t)
+	}
+	switch {
+	case ctx.signal() != 0:
+		d.die(ctx.signal())
+		return cli.Exit("", exitSignal+int(ctx.signal()))
+	case err != nil && found.Strict:
+		return cli.Exit(fmt.Sprintf("%s: %v", in, err), exitStrict)
+	case err != nil:
+		better = object
+	}
+	if err := d.output(out, better, mode); err != nil {
+		return err
+	}
+	if err != nil {
+		d.say("%s: %v; using the object as it was", in, err)
+	} else if own.report || d.env.report {
+		rep.print(d.Err, in)
+	}
+	return nil
+}
+
+// input reads an object and its mode.
+func (d *driver) input(name string) ([]byte, os.FileMode, error) {
+	if name != standard {
+		object, info, err := readObject(name)
+		if err != nil {
+			return nil, 0, err
+		}
+		return object, info.Mode(), nil
+	}
+	object, err := io.ReadAll(d.In)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read object: %w", err)
+	}
+	return object, 0o644, nil
+}
+
+// output writes an object.
+func (d *driver) output(name string, object []byte, mode os.FileMode) error {
+	if name != standard {
+		return replaceFile(name, object, mode)
+	}
+	if _, err := d.Out.Write(object); err != nil {
+		return fmt.Errorf("write object: %w", err)
+	}
+	return nil
+}

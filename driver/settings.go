@@ -1,0 +1,84 @@
+package driver
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/k2cc/k2cc/toml"
+)
+
+// settings are those that hold for an object.
+type settings struct {
+	*toml.Config
+	sources  []toml.Source // what they come from, weakest first
+	warnings []string
+}
+
+// loadSettings reads what holds for the sources in a folder. What is wrong with
+// it is an error, and the settings hold what was right all the same.
+func (d *driver) loadSettings(own ownOptions, dir string) (settings, error) {
+	sources, err := d.settingSources(own, dir)
+	config, warnings, wrong := toml.Merge(sources)
+	if err == nil {
+		err = wrong
+	}
+	return settings{config, sources, warnings}, because("wrong settings", err)
+}
+
+// settingSources are the sources of settings, weakest first: the user's file,
+// the nearest k2.toml or the one named, the environment, the command line.
+func (d *driver) settingSources(own ownOptions, dir string) (sources []toml.Source, err error) {
+	var user toml.Source
+	if base, err := os.UserConfigDir(); err == nil {
+		if user, err = toml.Read(filepath.Join(base, "k2cc", toml.FileName)); err == nil {
+			user.User = true
+			sources = append(sources, user)
+		}
+	}
+	variables := toml.Source{Name: "the environment", Pairs: d.env.pairs}
+	file, err := d.projectFile(own, dir, append(sources, variables))
+	if err == nil && file.Name != "" {
+		sources = append(sources, file)
+	}
+	if len(d.env.pairs) > 0 {
+		sources = append(sources, variables)
+	}
+	if len(own.pairs) > 0 {
+		sources = append(sources, toml.Source{Name: "the command line", Pairs: own.pairs})
+	}
+	return sources, err
+}
+
+// projectFile is the file that the user names, or else the nearest k2.toml if
+// there is one. The others say whether to trust it.
+func (d *driver) projectFile(own ownOptions, dir string, others []toml.Source) (toml.Source, error) {
+	if own.config == "" {
+		own.config = d.env.config
+	}
+	if own.config != "" {
+		return toml.Read(own.config)
+	}
+	found, ok := toml.Find(dir)
+	if !ok {
+		found, ok = toml.Find(".") // for what a wrapper has preprocessed elsewhere
+	}
+	if !ok {
+		return toml.Source{}, nil
+	}
+	file, err := toml.Read(found)
+	config, _, _ := toml.Merge(others) // an error is said where all are merged
+	file.Found = !config.Trusts(found)
+	return file, err
+}
+
+// cacheDir is the folder for what outlives a run.
+func (d *driver) cacheDir() string {
+	if d.env.cacheDir != "" {
+		return d.env.cacheDir
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		base = os.TempDir() // no home
+	}
+	return filepath.Join(base, "k2cc")
+}

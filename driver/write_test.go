@@ -1,0 +1,94 @@
+package driver
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestStaleFiles finds what killed processes left behind: only files for the
+// same target go, and none that is still written.
+func TestStaleFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a [b*")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(dir, "x.o")
+	old := time.Now().Add(-2 * staleAge)
+	plant := func(name string) string {
+		put(t, name, "half")
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	dead := plant(temporaryPrefix(target) + "dead")
+	other := plant(temporaryPrefix(filepath.Join(dir, "y.o")) + "dead")
+	live := plant(temporaryPrefix(target) + "live")
+	f, err := os.Open(live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	young := temporaryPrefix(target) + "young"
+	put(t, young, "half")
+	if err := replaceFile(target, []byte("new"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("a dead process's file is still there")
+	}
+	for _, name := range []string{other, live, young} {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if get(t, target) != "new" {
+		t.Errorf("got %q", get(t, target))
+	}
+}
+
+// The object's mode is what the umask leaves of clang's.
+func TestMode(t *testing.T) {
+	needClang(t)
+	dir := folder(t)
+	t.Chdir(dir)
+	old := unix.Umask(0o027)
+	defer unix.Umask(old)
+	if got := compileWith(mark, compileArgs...); got != (result{}) {
+		t.Fatalf("%+v", got)
+	}
+	info, err := os.Stat("good.o")
+	if err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("got %v, %v", info.Mode(), err)
+	}
+}
+
+func TestOwnOptionsInResponseFiles(t *testing.T) {
+	needClang(t)
+	t.Chdir(folder(t))
+	put(t, "one", "--k2-goal=size @two 'good.c'")
+	put(t, "two", "-O2 --target=bpf")
+	look, goal := watch()
+	if got := compileWith(look, "@one", "-c"); got != (result{}) || *goal != "size" {
+		t.Errorf("got %+v with goal %q", got, *goal)
+	}
+}
+
+// Whatever clang did not write just now is not touched.
+func TestOldObjectIsNotTouched(t *testing.T) {
+	dir := folder(t)
+	t.Chdir(dir)
+	script(t, "fake", "exit 0")
+	t.Setenv("K2CC_CLANG", filepath.Join(dir, "fake"))
+	put(t, "good.o", "\x7fELF not from here")
+	if got := compileWith(mark, compileArgs...); got != (result{}) || get(t, "good.o") != "\x7fELF not from here" {
+		t.Errorf("got %+v, %q", got, get(t, "good.o"))
+	}
+}
