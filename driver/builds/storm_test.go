@@ -182,8 +182,8 @@ func (s *storm) build(i int) error {
 // check looks at what a build left behind.
 func (s *storm) check(a attempt, finished bool) error {
 	text, err := os.ReadFile(filepath.Join(a.dir, "out.o"))
-	// Nobody can undo what clang did alone, after k2cc was killed.
-	clangs := a.signal == syscall.SIGKILL && !a.group || a.shared
+	// Who is killed after clang was done leaves clang's object.
+	clangs := !finished || a.shared
 	switch got := string(text); {
 	case os.IsNotExist(err) && !finished, err == nil && got == s.k2cc[a.source]:
 	case err == nil && got == s.clang[a.source] && clangs:
