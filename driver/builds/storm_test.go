@@ -2,6 +2,7 @@ package builds
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/k2cc/k2cc/driver/stats"
 )
 
 // small are sources that cost little; the last one the kernel is asked about.
@@ -30,8 +33,9 @@ type storm struct {
 	env         []string
 	usual       atomic.Int64 // nanoseconds that a build takes
 
-	mu     sync.Mutex
-	killed map[syscall.Signal]int // at work
+	mu       sync.Mutex
+	finished int64
+	killed   map[syscall.Signal]int // at work
 }
 
 // TestStorm compiles the same sources 500 times, eight at once, with one
@@ -66,6 +70,21 @@ func TestStorm(t *testing.T) {
 		if s.killed[signal] == 0 {
 			t.Errorf("no build was at work when it got the signal %v", signal)
 		}
+	}
+	s.checkKept(t, int64(builds))
+}
+
+// checkKept wants statistics that missed no build that finished, and objects
+// from what k2cc kept that are those from before.
+func (s *storm) checkKept(t *testing.T, builds int64) {
+	t.Helper()
+	var counts stats.Counts
+	text := shell(t, s.dir, s.env, "k2cc stats --json")
+	if err := json.Unmarshal([]byte(text), &counts); err != nil {
+		t.Fatalf("k2cc stats: %v\n%s", err, text)
+	}
+	if n := counts.Optimised + counts.Unchanged; n < s.finished || n > builds || len(counts.Failed) > 0 {
+		t.Errorf("of %d builds %d finished; k2cc stats counts %+v", builds, s.finished, counts)
 	}
 	for name := range small {
 		if object(t, s.dir, s.env, "k2cc", name) != s.k2cc[name] {
@@ -171,11 +190,13 @@ func (s *storm) build(i int) error {
 	if err != nil && a.signal == 0 || err == nil && said.Len() > 0 {
 		return fmt.Errorf("%+v: %w, said %q", a, err, said.String())
 	}
+	s.mu.Lock()
 	if err != nil {
-		s.mu.Lock()
 		s.killed[a.signal]++
-		s.mu.Unlock()
+	} else {
+		s.finished++
 	}
+	s.mu.Unlock()
 	return s.check(a, err == nil)
 }
 
