@@ -56,7 +56,7 @@ func TestExec(t *testing.T) {
 				args = []string{test.memory}
 			}
 			program := assemble(t, test.src)
-			want := result{0, test.want + "\n", ""}
+			want := result{out: test.want + "\n"}
 			if got := runExec(program, args...); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
@@ -70,7 +70,7 @@ func TestExec(t *testing.T) {
 // Hex may have white space anywhere.
 func TestExecWhiteSpace(t *testing.T) {
 	got := runExec(" b7 00 00 00 05 00 00 00\n\t9500000000000000 \r\n", " 01  02\n")
-	if want := (result{0, "5\n", ""}); got != want {
+	if want := (result{code: 0, out: "5\n", errors: ""}); got != want {
 		t.Errorf("got %+v", got)
 	}
 }
