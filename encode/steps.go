@@ -244,7 +244,6 @@ type stepper struct {
 	regs   [bpf.NumRegisters]value
 	at     int         // how many steps were taken
 	after  *flow.State // behind the instruction, for the old code
-	err    error
 }
 
 var _ semantics.Vague[value] = (*stepper)(nil)

@@ -57,20 +57,3 @@ func (e *editor) enteredFromBetween(i, from, to int) bool {
 	}
 	return false
 }
-
-// splitOff makes the instructions from index at on of block i a block of their
-// own and returns its label.
-func (e *editor) splitOff(i, at int) bpf.Label {
-	b := e.fn.Blocks[i]
-	if at == 0 {
-		return b.Label
-	}
-	label := bpf.Label(1)
-	for _, o := range e.fn.Blocks {
-		label = max(label, o.Label+1)
-	}
-	tail := &bpf.Block{Label: label, Code: slices.Clone(b.Code[at:])}
-	b.Code = b.Code[:at]
-	e.fn.Blocks = slices.Insert(e.fn.Blocks, i+1, tail)
-	return label
-}
