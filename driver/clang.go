@@ -58,6 +58,8 @@ type compiler struct {
 // compiles for BPF, the first of equals.
 func newestClang(dirs []string, p *prober) (string, error) {
 	all := compilers(dirs)
+	// Of equals, one that has its number in its name comes first.
+	slices.SortStableFunc(all, func(a, b compiler) int { return b.version - a.version })
 	for i, c := range all {
 		if c.version < 0 {
 			all[i].version = p.probe(c.path).Version

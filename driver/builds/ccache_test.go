@@ -41,12 +41,12 @@ func TestCcache(t *testing.T) {
 	}
 }
 
-// TestCcacheSettings has ccache look at k2.toml as README tells users to.
+// TestCcacheSettings has ccache look at settings as README tells users to.
 func TestCcacheSettings(t *testing.T) {
 	need(t, "ccache")
 	c := newCcache(t, nil)
 	settings := filepath.Join(c.dir, "k2.toml")
-	c.env = append(c.env, "CCACHE_EXTRAFILES="+settings)
+	c.env = append(c.env, "CCACHE_COMPILERCHECK=%compiler% config", "CCACHE_EXTRAFILES="+settings)
 	put(t, settings, "")
 	first := c.compile(t, "ccache", "k2cc")
 	put(t, settings, "[[override]]\nprogram = \"*\"\nskip = true\n")
@@ -54,6 +54,9 @@ func TestCcacheSettings(t *testing.T) {
 		t.Error("other settings, but the same object")
 	}
 	c.expect(t, 0, 2)
+	c.env = append(c.env, "K2CC_GOAL=size")
+	c.compile(t, "ccache", "k2cc")
+	c.expect(t, 0, 3)
 }
 
 // ccache is a folder with a source and a compiler cache.

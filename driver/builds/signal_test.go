@@ -59,7 +59,7 @@ func TestInterruptedMake(t *testing.T) {
 	}
 	whole, duration := contents(t, out), time.Since(begin)
 
-	const times = 6
+	const times = 3
 	interrupted := 0
 	for i := range times {
 		renew(t, out)
