@@ -109,3 +109,32 @@ func TestUnaskedStillLoads(t *testing.T) {
 		}
 	}
 }
+
+// Helpers read the frame through pointers that they find in memory.
+func TestFrameIsRead(t *testing.T) {
+	needKernel(t)
+	in := found(t, "frame_kept.c")
+	out, _, _ := optimized(t, "frame_kept.c", in)
+	run := func(object []byte) (results []uint32) {
+		spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+		if err != nil {
+			t.Fatal(err)
+		}
+		coll, err := ebpf.NewCollection(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer coll.Close()
+		for _, name := range []string{"copied", "formatted"} {
+			r, err := coll.Programs[name].Run(&ebpf.RunOptions{Data: make([]byte, 60)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			results = append(results, r)
+		}
+		return results
+	}
+	if want, got := run(in), run(out); !slices.Equal(want, got) {
+		t.Errorf("results are %v, want %v", got, want)
+	}
+}

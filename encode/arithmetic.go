@@ -11,10 +11,15 @@ import (
 func (mc *machine) arithmetic(in bpf.Instruction) error {
 	refused := mc.checkALU(in)
 	null := in.UsesSrc() && in.Op.ALU() == bpf.OpMov && mc.regs[in.Src].null
+	frame := in.Reads().Has(in.Dst) && mc.regs[in.Dst].kind == flow.KindStack ||
+		in.UsesSrc() && mc.regs[in.Src].kind == flow.KindStack
 	if err := semantics.Step[value](mc, in); err != nil {
 		return err
 	}
 	mc.regs[in.Dst].null = null
+	if v := mc.regs[in.Dst]; frame && v.kind != flow.KindStack && !v.isConst() {
+		mc.m.escaped = true // where the frame is can be told from the number
+	}
 	if refused != nil && mc.old.results[mc.regs[in.Dst].node] {
 		return nil // the old code computes it as well
 	}

@@ -49,8 +49,8 @@ func (f *Facts) callUse(s *State, in bpf.Instruction) callUse {
 			u.escape = true
 		case onStack:
 			f.argumentUse(&u, s, h, r)
-		case h != nil && !s.Regs[r].Kind.IsPointer():
-			u.follows = u.follows || dereferences(h.Args[r-bpf.R1].Kind)
+		case h != nil:
+			u.follows = u.follows || dereferences(h.Args[r-bpf.R1].Kind, s.Regs[r].Kind)
 		}
 	}
 	u.follows = u.follows || u.escape
@@ -58,13 +58,16 @@ func (f *Facts) callUse(s *State, in bpf.Instruction) callUse {
 }
 
 // dereferences tells whether a helper may access memory of the stack through
-// such an argument.
-func dereferences(k semantics.ArgKind) bool {
+// such an argument, which is no pointer into it: because nobody knows what it
+// is, or because the helper follows pointers in the memory that it leads to.
+func dereferences(k semantics.ArgKind, v Kind) bool {
 	switch k {
 	case semantics.ArgNone, semantics.ArgScalar, semantics.ArgMap, semantics.ArgContext, semantics.ArgPointer, semantics.ArgFunc:
 		return false
+	case semantics.ArgUnknown, semantics.ArgCallback:
+		return true
 	}
-	return true
+	return !v.IsPointer()
 }
 
 // arguments is the set of R1 to R5 that a call may read.
@@ -164,6 +167,11 @@ func (m *machine) call(in bpf.Instruction) {
 	h := helperOf(in)
 	u := m.facts.callUse(&m.s.State, in)
 	m.s.Escaped = m.s.Escaped || u.escape
+	for _, r := range u.reads {
+		// Whoever reads a pointer into the frame may keep it.
+		from, to := overlap(m.s.Stack, r.off, r.size)
+		m.s.letEscape(m.s.Stack[from:to])
+	}
 	for _, w := range u.writes {
 		m.s.kill(w.off, w.size)
 	}

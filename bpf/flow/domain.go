@@ -126,7 +126,10 @@ func (d *domain) Sub(a, b number) number {
 	switch {
 	case a.width < 64 || a.Kind == KindScalar && b.Kind == KindScalar:
 	case a.Kind == KindScalar, a.Kind.IsPointer() && b.Kind.IsPointer():
-		// A scalar: the verifier refuses to subtract a pointer from one.
+		// A scalar: the verifier refuses to subtract a pointer from one, but for
+		// negation. Whoever knows the other side knows where the frame is.
+		d.scalar(a)
+		d.scalar(b)
 	case movable(a) && b.Kind == KindScalar:
 		out.Kind = a.Kind
 	default:

@@ -60,12 +60,13 @@ func Follow(fn *bpf.Function, bigEndian bool, from State, code []bpf.Instruction
 	for i, in := range code {
 		m.index = i
 		c := f.describe(&s.State, in)
-		written := s.Written
+		written, escaped := s.Written, s.Escaped
 		if err := m.step(in); err != nil {
 			return nil, fmt.Errorf("%v: %w", in, err)
 		}
 		if in.IsCall() || in.IsPacketLoad() {
 			c.Written, c.Result = s.Written, s.Regs[bpf.R0]
+			c.Escapes = c.Escapes || s.Escaped && !escaped
 			for w := range written {
 				c.Written[w] &^= written[w]
 			}

@@ -298,6 +298,61 @@ var needTests = []struct {
 		? [r10-16:4]
 		r0 = *(u32 *)(r10 - 16)
 		exit`},
+	{name: "where the frame is can be told from a difference", context: "other", code: `
+		r6 = *(u64 *)(r1 + 0)
+		r2 = r10
+		r2 -= r1
+		r6 += r2
+		*(u64 *)(r10 - 16) = 7
+		*(u64 *)(r10 - 24) = 0
+		r1 = r10
+		r1 += -24
+		r2 = 8
+		r3 = r6
+		? r1 r2 r3 [r10-512:512]
+		call 113
+		r0 = *(u64 *)(r10 - 24)
+		exit`},
+	{name: "where the frame is can be told from a negation", context: "other", code: `
+		r6 = r10
+		r6 = -r6
+		r6 = -r6
+		r1 = r10
+		r1 += -24
+		r2 = 8
+		r3 = r6
+		? r1 r2 r3 [r10-512:512]
+		call 113
+		r0 = *(u64 *)(r10 - 24)
+		exit`},
+	{name: "a helper that reads a pointer into the frame may keep it", context: "other", code: `
+		*(u64 *)(r10 - 64) = r10
+		r1 = r10
+		r1 += -72
+		r2 = 8
+		r3 = r10
+		r3 += -64
+		call 113
+		r3 = *(u64 *)(r10 - 72)
+		r1 = r10
+		r1 += -24
+		r2 = 8
+		? r1 r2 r3 [r10-512:512]
+		call 113
+		r0 = *(u64 *)(r10 - 24)
+		exit`},
+	{name: "what is left of a pointer into the frame is a pointer into it", context: "other", code: `
+		*(u64 *)(r10 - 64) = r10
+		*(u8 *)(r10 - 57) = 255
+		call 5
+		r3 = *(u64 *)(r10 - 64)
+		r1 = r10
+		r1 += -24
+		r2 = 8
+		? r1 r2 r3 [r10-512:512]
+		call 113
+		r0 = *(u64 *)(r10 - 24)
+		exit`},
 	{name: "helpers read as many arguments as they have", code: `
 		? none
 		call 5

@@ -289,11 +289,14 @@ func refinesLow() theorem {
 }
 
 // fullWidth has everything proven at the widths that instructions use.
-var fullWidth = flag.Bool("fullwidth", false, "prove at the full widths what is otherwise proven at 8 bits only")
+var fullWidth = flag.Bool("fullwidth", false, "prove at the full widths and for all ways of bases what is otherwise proven at 8 bits or fewer and for two of them")
 
 // nonlinear operations are proven on numbers of few bits: on wide ones Z3 does
 // not answer. Their code is the same for every width.
 var nonlinear = map[string]bool{"Mul": true, "UDiv": true, "URem": true, "SDiv": true, "SRem": true}
+
+// slow operations are proven on as few bits unless -fullwidth is set.
+var slow = map[string]bool{"Eq": true, "ULt": true, "SLt": true}
 
 const (
 	nonlinearWidth = 4
@@ -354,14 +357,16 @@ func contained(u use) []theorem {
 		return []theorem{at(u, bases[1])} // the base is one more thing to keep
 	}
 	switch {
-	case nonlinear[u.op]:
+	case nonlinear[u.op], slow[u.op] && !*fullWidth:
 		u.width = nonlinearWidth
 	case !*fullWidth && u.op != "Concat":
 		u.width = min(u.width, narrowWidth)
 	}
 	var out []theorem
-	for _, ids := range bases {
-		out = append(out, at(u, ids))
+	for i, ids := range bases {
+		if *fullWidth || i == 0 || i == len(bases)-1 {
+			out = append(out, at(u, ids))
+		}
 	}
 	return out
 }

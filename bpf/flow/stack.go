@@ -62,6 +62,11 @@ func (s *State) setCell(off int64, size int, v Value) {
 	if to == from+1 && s.Stack[from] == c {
 		return
 	}
+	for _, old := range s.Stack[from:to] {
+		if int(old.Off) < int(off) || old.end() > int(off)+size {
+			s.letEscape([]Cell{old}) // what is left of it is no longer followed
+		}
+	}
 	cells := make([]Cell, 0, len(s.Stack)+1)
 	cells = append(cells, s.Stack[:from]...)
 	cells = append(cells, c)
