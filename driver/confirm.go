@@ -87,6 +87,12 @@ func (o *rewriter) repair(ctx context.Context, c verify.Comparison, opts verify.
 	if err := o.keepShape(ctx, c.Name, before, opts); err != nil {
 		return nil, err
 	}
+	// What was found anew may be fine as a whole, which Guilty would not ask.
+	if out, err := o.bytes(); err != nil {
+		return nil, err
+	} else if bad, err := o.bad(ctx, out, before, opts); err != nil || len(bad) == 0 {
+		return out, err
+	}
 	items := o.rewritesOf(c.Name)
 	loads := 0
 	_, dropped, err := verify.Guilty(ctx, items, func(ctx context.Context, kept []rewrite) (bool, error) {

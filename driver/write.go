@@ -19,6 +19,10 @@ func replaceFile(name string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		target = name // does not exist
 	}
+	if info, err := os.Stat(target); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		// A device or a pipe takes the bytes; it must not become a file.
+		return os.WriteFile(target, data, mode)
+	}
 	if err := writeAndRename(target, data, mode); err != nil {
 		return fmt.Errorf("write %s: %w", name, withoutPath(err))
 	}

@@ -3,6 +3,7 @@ package driver
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,5 +91,27 @@ func TestOldObjectIsNotTouched(t *testing.T) {
 	put(t, "good.o", "\x7fELF not from here")
 	if got := compileWith(mark, compileArgs...); got != (result{}) || get(t, "good.o") != "\x7fELF not from here" {
 		t.Errorf("got %+v, %q", got, get(t, "good.o"))
+	}
+}
+
+// A pipe or a device is written to, and stays what it is.
+func TestReplaceFileKeepsPipes(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan []byte)
+	go func() {
+		text, _ := os.ReadFile(pipe)
+		got <- text
+	}()
+	if err := replaceFile(pipe, []byte("object"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text := <-got; string(text) != "object" {
+		t.Errorf("read %q", text)
+	}
+	if info, err := os.Stat(pipe); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("the pipe became %v, %v", info.Mode(), err)
 	}
 }

@@ -222,7 +222,7 @@ func Find(dir string) (file string, ok bool) {
 	home, _ := os.UserHomeDir()
 	for {
 		file := filepath.Join(dir, FileName)
-		if info, err := os.Stat(file); err == nil && !info.IsDir() {
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 			return file, true
 		}
 		parent := filepath.Dir(dir)

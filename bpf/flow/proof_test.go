@@ -90,11 +90,12 @@ type theorem struct {
 // narrowing is the theorems about methods that narrow a number of the width:
 // they keep its members.
 func narrowing(width int) []theorem {
-	method := func(name string, more func(p *proof, e element) z3.Bool, contracts func(p *proof, x z3.BV)) theorem {
+	method := func(name string, before, more func(p *proof, e element) z3.Bool, contracts func(p *proof, x z3.BV)) theorem {
 		return theorem{fmt.Sprintf("%s/%d", name, width), func(p *proof) error {
 			x := p.unknown("x", width, false)
 			n := symexec.WithField(p.number, symexec.Zero(p.number), "width", symexec.K(uint64(width), 64))
 			n = p.fresh(n, x)
+			p.assume = append(p.assume, before(p, element{n, width, x}))
 			contracts(p, x)
 			at := p.m.NewObject(n)
 			fn, err := p.prog.Method("flow", "number", true, name)
@@ -119,12 +120,14 @@ func narrowing(width int) []theorem {
 	nothing := func(p *proof, _ element) z3.Bool { return p.ctx.FromBool(true) }
 	none := func(*proof, z3.BV) {}
 	return []theorem{
-		method("boundsFromBits", (*proof).tight, none),
-		method("boundsFromBounds", nothing, none),
-		method("bitsFromBounds", nothing, none),
-		method("sync", (*proof).exact, func(p *proof, x z3.BV) {
-			p.keeps("boundsFromBits", p.tight, []z3.BV{x})
+		method("boundsFromBits", nothing, (*proof).ranged, none),
+		// Bounds have to be in the range of the width, as boundsFromBits leaves them.
+		method("boundsFromBounds", (*proof).ranged, nothing, none),
+		method("bitsFromBounds", nothing, nothing, none),
+		method("sync", nothing, (*proof).exact, func(p *proof, x z3.BV) {
+			p.keeps("boundsFromBits", p.ranged, []z3.BV{x})
 			p.keeps("boundsFromBounds", func(element) z3.Bool { return p.ctx.FromBool(true) }, []z3.BV{x})
+			p.needs("boundsFromBounds", p.ranged, x)
 			p.keeps("bitsFromBounds", func(element) z3.Bool { return p.ctx.FromBool(true) }, []z3.BV{x})
 		}),
 	}

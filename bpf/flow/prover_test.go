@@ -154,6 +154,23 @@ func (p *proof) tight(e element) z3.Bool {
 	return f("Mask").Eq(p.k(0, 64)).Implies(f("UMin").UGE(b).And(f("UMax").ULE(b), f("SMin").SGE(signed), f("SMax").SLE(signed)))
 }
 
+// ranged is that the signed bounds are numbers of the width, and tight.
+func (p *proof) ranged(e element) z3.Bool {
+	f := func(name string) z3.BV { return p.field(e.n, name) }
+	low, high := p.k(^uint64(0)<<(e.width-1), 64), p.k(uint64(1)<<(e.width-1)-1, 64)
+	return p.tight(e).And(f("SMin").SGE(low), f("SMax").SLE(high))
+}
+
+// needs wants a method to be called only for numbers of which before is so.
+func (p *proof) needs(method string, before func(element) z3.Bool, x z3.BV) {
+	name := "(*" + flowPath + ".number)." + method
+	kept := p.m.Instead[name]
+	p.m.Instead[name] = func(c *symexec.Call) symexec.Value {
+		p.want("what "+method+" needs", c.Cond, before(p.elementOf(c.At(c.Args[0]), x)))
+		return kept(c)
+	}
+}
+
 // holds is what has to be so for the abstract number to stand for the number.
 func (p *proof) holds(e element) []goal {
 	f := func(name string) z3.BV { return p.field(e.n, name) }
