@@ -23,7 +23,7 @@ install: build
 	bin/k2cc completion fish | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/k2cc.fish
 
 test: bootstrap
-	go test -json -timeout 10m ./... | go run ./scripts/testlog
+	go test -json -timeout 20m ./... | go run ./scripts/testlog
 
 demo: build
 	bin/k2cc demo examples

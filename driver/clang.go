@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // findClang finds the compiler: the one that settings name, else the newest on
@@ -122,6 +123,9 @@ func clangEnvironment(clang string) []string {
 	return append(os.Environ(), guardVariable+"="+clang)
 }
 
+// signalGrace is how long clang gets to end of a signal that it got itself.
+const signalGrace = 300 * time.Millisecond
+
 // become replaces this process by clang. It returns only if that fails.
 func (d *driver) become(clang string, args []string) int {
 	err := syscall.Exec(clang, append([]string{clang}, args...), clangEnvironment(clang))
@@ -138,7 +142,12 @@ func (d *driver) runClang(ctx *interrupts, clang string, args []string) (code in
 	cmd := exec.CommandContext(ctx, clang, args...)
 	cmd.Env = clangEnvironment(clang)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = d.In, d.Out, d.Err
-	cmd.Cancel = func() error { return cmd.Process.Signal(ctx.signal()) }
+	cmd.Cancel = func() error {
+		// A signal from a terminal or to the whole group has reached clang
+		// already: a second one would end it before it has cleaned up.
+		time.Sleep(signalGrace)
+		return cmd.Process.Signal(ctx.signal())
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	err := cmd.Run()
 	if cmd.ProcessState == nil {

@@ -39,7 +39,7 @@ func TestSeededCalls(t *testing.T) {
 
 func (e effort) wantFound(t *testing.T, of func(w *windows.Window) bool) {
 	seeds := e.seedsOf(t, of)
-	c := New(Options{})
+	c := New(Options{Resources: 10_000_000})
 	found := map[string]*caught{}
 	for i, s := range seeds {
 		n := found[s.kind]
