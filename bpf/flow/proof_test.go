@@ -120,7 +120,7 @@ func narrowing(width int) []theorem {
 	nothing := func(p *proof, _ element) z3.Bool { return p.ctx.FromBool(true) }
 	none := func(*proof, z3.BV) {}
 	return []theorem{
-		method("boundsFromBits", nothing, (*proof).ranged, none),
+		method("boundsFromBits", (*proof).inWidth, (*proof).ranged, none),
 		// Bounds have to be in the range of the width, as boundsFromBits leaves them.
 		method("boundsFromBounds", (*proof).ranged, nothing, none),
 		method("bitsFromBounds", nothing, nothing, none),

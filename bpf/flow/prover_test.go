@@ -154,11 +154,19 @@ func (p *proof) tight(e element) z3.Bool {
 	return f("Mask").Eq(p.k(0, 64)).Implies(f("UMin").UGE(b).And(f("UMax").ULE(b), f("SMin").SGE(signed), f("SMax").SLE(signed)))
 }
 
-// ranged is that the signed bounds are numbers of the width, and tight.
+// ranged is that bounds are numbers of the width, and tight.
 func (p *proof) ranged(e element) z3.Bool {
 	f := func(name string) z3.BV { return p.field(e.n, name) }
 	low, high := p.k(^uint64(0)<<(e.width-1), 64), p.k(uint64(1)<<(e.width-1)-1, 64)
-	return p.tight(e).And(f("SMin").SGE(low), f("SMax").SLE(high))
+	top := p.k(^uint64(0)>>(64-e.width), 64)
+	return p.tight(e).And(f("SMin").SGE(low), f("SMax").SLE(high), f("UMax").ULE(top))
+}
+
+// inWidth is that known and unknown bits are bits of the width, which holds of
+// every number.
+func (p *proof) inWidth(e element) z3.Bool {
+	top := p.k(^uint64(0)>>(64-e.width), 64)
+	return p.field(e.n, "Bits").ULE(top).And(p.field(e.n, "Mask").ULE(top))
 }
 
 // needs wants a method to be called only for numbers of which before is so.
