@@ -194,7 +194,8 @@ func (e *entry) note(x *node, v flow.Value) {
 	if v.Kind.IsPointer() {
 		in.kind = v.Kind
 	}
-	if v.Kind == flow.KindScalar {
+	// What may be a pointer is made one, but where its bits say otherwise.
+	if v.Kind == flow.KindScalar || bounded(v) {
 		in.facts = append(in.facts, f)
 	}
 }
@@ -207,7 +208,7 @@ func (e *entry) assumptions(n *node, v flow.Value) []*node {
 	switch {
 	case v.Kind.IsPointer() && !v.MaybeNull:
 		return []*node{not(g.compare(opEq, n, g.constant(0, 64)))}
-	case v.Kind != flow.KindScalar && v.Kind != flow.KindAny:
+	case !numeric(v):
 		return nil
 	}
 	var out []*node

@@ -2,16 +2,27 @@ package encode
 
 import "github.com/k2cc/k2cc/bpf/flow"
 
+// numeric tells whether bits and ranges are known of a value: of what is or may
+// be a number, not of pointers.
+func numeric(v flow.Value) bool { return v.Kind == flow.KindScalar || v.Kind == flow.KindAny }
+
+// bounded tells whether anything is known of the numbers that v may be.
+func bounded(v flow.Value) bool {
+	u := flow.Unknown(v.Kind)
+	u.MaybeNull, u.Base, u.Offset, u.Align = v.MaybeNull, v.Base, v.Offset, v.Align
+	return numeric(v) && v != u
+}
+
 // holds tells whether x is one of the numbers that v allows. Of pointers
 // nothing is said.
 func holds(v flow.Value, x uint64) bool {
-	return v.Kind != flow.KindScalar ||
+	return !numeric(v) ||
 		x&^v.Mask == v.Bits && x >= v.UMin && x <= v.UMax && int64(x) >= v.SMin && int64(x) <= v.SMax
 }
 
 // witness is a number that v allows, if there is one.
 func witness(v flow.Value) (uint64, bool) {
-	if v.Kind != flow.KindScalar {
+	if !numeric(v) {
 		return 0, true
 	}
 	// The signed range is one or two unsigned ones.
