@@ -32,7 +32,7 @@ func (d *driver) optCommand() *cli.Command {
 }
 
 // opt optimises an object in a file or from standard input. As when compiling,
-// the user gets the input's bytes if that fails.
+// the user gets the input's bytes if that fails, unless there is no solver.
 func (d *driver) opt(in, out string, own ownOptions) error {
 	object, mode, err := d.input(in)
 	if err != nil {
@@ -55,6 +55,8 @@ func (d *driver) opt(in, out string, own ownOptions) error {
 		return cli.Exit("", exitSignal+int(ctx.signal()))
 	case err != nil && found.Strict:
 		return cli.Exit(fmt.Sprintf("%s: %v", in, err), exitStrict)
+	case kindOf(err) == noSolver:
+		return fmt.Errorf("%s: %w", in, err) // nothing can ever come of this command here
 	case err != nil:
 		better = object
 	}
