@@ -88,7 +88,7 @@ func (d *driver) newCall(words []string) (*call, error) {
 
 // run compiles and then optimises what clang has written.
 func (c *call) run(clang string) int {
-	ctx, stop := listen()
+	ctx, stop := c.listen()
 	defer stop()
 	before := make([]os.FileInfo, len(c.jobs))
 	for i, j := range c.jobs {
@@ -118,8 +118,8 @@ func (c *call) run(clang string) int {
 }
 
 // end ends the process by a signal.
-func (c *call) end(sig syscall.Signal) int {
-	c.die(sig)
+func (d *driver) end(sig syscall.Signal) int {
+	d.die(sig)
 	return exitSignal + int(sig)
 }
 

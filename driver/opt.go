@@ -34,11 +34,11 @@ func (d *driver) optCommand() *cli.Command {
 // opt optimises an object in a file or from standard input. As when compiling,
 // the user gets the input's bytes if that fails, unless there is no solver.
 func (d *driver) opt(in, out string, own ownOptions) error {
-	object, mode, err := d.input(in)
+	object, mode, err := d.input(in) // waits for standard input, which signals may end
 	if err != nil {
 		return err
 	}
-	ctx, stop := listen()
+	ctx, stop := d.listen()
 	defer stop()
 	found, err := d.loadSettings(own, filepath.Dir(in))
 	d.warn(found)
@@ -51,8 +51,7 @@ func (d *driver) opt(in, out string, own ownOptions) error {
 	}
 	switch {
 	case ctx.signal() != 0:
-		d.die(ctx.signal())
-		return cli.Exit("", exitSignal+int(ctx.signal()))
+		return cli.Exit("", d.end(ctx.signal()))
 	case err != nil && found.Strict:
 		return cli.Exit(fmt.Sprintf("%s: %v", in, err), exitStrict)
 	case kindOf(err) == noSolver:
