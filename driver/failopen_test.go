@@ -93,7 +93,8 @@ func TestFailOpenInAWholeProcess(t *testing.T) {
 		{"no solver", []string{"LD_LIBRARY_PATH=.", "K2CC_CLANG=./unbroken"}, "load Z3: ", "no solver"},
 		{"no permission", []string{actVariable + "=a worker without privileges", "K2CC_KERNEL=require"}, `kernel = "require", but the kernel can't be asked`, "kernel not asked"},
 		{"settings that do not exist", []string{"--k2-config=none.toml"}, "none.toml: no such file", "wrong settings"},
-		{"settings that can't be read", []string{"--k2-config=.git"}, "is a directory", "wrong settings"},
+		{"settings that can't be read", []string{"--k2-config=.git"}, "not a regular file", "wrong settings"},
+		{"the user's own settings can't be read", []string{"XDG_CONFIG_HOME=/proc/self/cwd/config"}, "k2cc/k2.toml: not a regular file", "wrong settings"},
 		{"a wrong option", []string{"--k2-goal=speed"}, `--k2-goal: want "balanced"`, "wrong settings"},
 		{"a wrong variable", []string{"K2CC_ISA=v9"}, "K2CC_ISA: want", "wrong settings"},
 		{"an unknown pass", []string{"--k2-passes=magic"}, `no pass is called "magic"`, "object not understood"},
@@ -107,6 +108,9 @@ func TestFailOpenInAWholeProcess(t *testing.T) {
 			dir := folder(t)
 			put(t, filepath.Join(dir, "libz3.so.4"), "")
 			put(t, filepath.Join(dir, "libz3.so"), "")
+			if err := os.MkdirAll(filepath.Join(dir, "config/k2cc/k2.toml"), 0o755); err != nil {
+				t.Fatal(err)
+			}
 			script(t, filepath.Join(dir, "unbroken"), "unset LD_LIBRARY_PATH; exec "+clang+` "$@"`)
 			runIn(t, dir, clang, compileArgs...)
 			want := get(t, filepath.Join(dir, "good.o"))

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,13 +19,16 @@ func (d *driver) optCommand() *cli.Command {
 		Usage:     "optimise an object that exists already, of whatever compiler",
 		ArgsUsage: "IN.o",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "o", Usage: "write the object to `OUT.o`, which may be IN.o; - is standard output", Required: true},
+			&cli.StringFlag{Name: "o", Usage: "write the object to `OUT.o`, which may be IN.o; - is standard output"},
 			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
 			&cli.BoolFlag{Name: "report", Usage: "print what was done to standard error"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return fmt.Errorf("opt: want one object, got %d", c.NArg())
+			}
+			if c.String("o") == "" {
+				return errors.New("opt: want a place for the object: -o OUT.o")
 			}
 			return d.opt(c.Args().First(), c.String("o"), ownOptions{config: c.String("config"), report: c.Bool("report")})
 		},
