@@ -82,6 +82,7 @@ func TestSameAsClang(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			dir := folder(t)
 			put(t, filepath.Join(dir, "args"), "-O2 -g --target=bpf -c good.c")
 			// Neither path nor time may differ.
