@@ -6,6 +6,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,7 +46,8 @@ type driver struct {
 	Streams
 	optimize         optimizer
 	die              func(syscall.Signal)
-	settled          func() // to be called when signals are taken care of
+	settled          func()                                         // to be called when signals are taken care of
+	exec             func(program string, argv, env []string) error // replaces the process
 	env              environment
 	wrongEnvironment error // what is wrong with it
 	warned           bool  // what was left out of settings has been said
@@ -58,12 +60,18 @@ type driver struct {
 func Main(args []string, streams Streams) int {
 	inherited.IgnoreSignals()
 	d := newDriver(streams)
-	d.optimize, d.die, d.settled = d.isolated, dieBy, quitQuietly()
+	d.optimize, d.die, d.settled, d.exec = d.isolated, dieBy, quitQuietly(), syscall.Exec
 	return d.run(args)
 }
 
+// newDriver makes a driver that leaves the process alone.
 func newDriver(streams Streams) *driver {
-	d := &driver{Streams: streams, die: func(syscall.Signal) {}, settled: func() {}}
+	d := &driver{
+		Streams: streams,
+		die:     func(syscall.Signal) {},
+		settled: func() {},
+		exec:    func(string, []string, []string) error { return errors.ErrUnsupported },
+	}
 	d.env, d.wrongEnvironment = parseEnvironment(os.Environ())
 	return d
 }

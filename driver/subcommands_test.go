@@ -83,7 +83,7 @@ func TestWrongUse(t *testing.T) {
 		{"output with an empty name", []string{"opt", "in.o", "-o", ""}, "opt: want a place for the object: -o OUT.o"},
 		{"no input", []string{"opt", "-o", "out.o"}, "opt: want one object, got 0"},
 		{"two inputs", []string{"opt", "in.o", "in.o", "-o", "out.o"}, "opt: want one object, got 2"},
-		{"missing input", []string{"opt", "none.o", "-o", "out.o"}, "read object: open none.o: no such file or directory"},
+		{"missing input", []string{"opt", "none.o", "-o", "out.o"}, "read object: stat none.o: no such file or directory"},
 		{"input is a folder", []string{"opt", ".git", "-o", "out.o"}, "read object: read .git: is a directory"},
 		{"output in no folder", []string{"opt", "in.o", "-o", "none/out.o"}, "write none/out.o: no such file or directory"},
 		{"unknown flag", []string{"opt", "in.o", "-o", "out.o", "--fast"}, "opt: flag provided but not defined: -fast"},
@@ -108,16 +108,14 @@ func TestWrongUse(t *testing.T) {
 
 // What can't be printed is an error, also in tables and help.
 func TestFullOutput(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	self, err := os.Executable()
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
-	defer full.Close()
 	for _, args := range [][]string{{"stats"}, {"stats", "--json"}, {"config"}, {"help"}, {"opt", "--help"}, {"man"}, {"version"}, {"completion", "bash"}} {
-		var errs bytes.Buffer
-		code := newDriver(Streams{strings.NewReader(""), full, &errs}).run(append([]string{"k2cc"}, args...))
-		if code != exitFailure || strings.Count(errs.String(), "\n") != 1 || !strings.Contains(errs.String(), "no space left on device") {
-			t.Errorf("%q: got %d, %q", args, code, errs.String())
+		got := runIn(t, folder(t), "sh", append([]string{actVariable + "=1", "-c", `exec "$0" "$@" >/dev/full`, self}, args...)...)
+		if got.code != exitFailure || strings.Count(got.errors, "\n") != 1 || !strings.Contains(got.errors, "no space left on device") {
+			t.Errorf("%q: got %+v", args, got)
 		}
 	}
 }
