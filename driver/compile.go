@@ -132,10 +132,14 @@ func isNew(before os.FileInfo, file string) bool {
 	return before == nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) || before.Size() != after.Size()
 }
 
-// isObject tells whether a file is a BPF object: not /dev/null, not bitcode.
+// isObject tells whether a file is a BPF object of its own: not /dev/null, not
+// bitcode, not /dev/stdout.
 func isObject(file string) bool {
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	if _, ok := descriptor(file); ok {
 		return false
 	}
 	f, err := os.Open(file)
