@@ -128,7 +128,7 @@ const signalGrace = 300 * time.Millisecond
 
 // become replaces this process by clang. It returns only if that fails.
 func (d *driver) become(clang string, args []string) int {
-	err := syscall.Exec(clang, append([]string{clang}, args...), clangEnvironment(clang))
+	err := d.exec(clang, append([]string{clang}, args...), clangEnvironment(clang))
 	d.say("run %s: %v", clang, err)
 	return exitCantRun
 }

@@ -88,7 +88,7 @@ func (d *driver) newCall(words []string) (*call, error) {
 
 // run compiles and then optimises what clang has written.
 func (c *call) run(clang string) int {
-	ctx, stop := listen()
+	ctx, stop := c.listen()
 	defer stop()
 	before := make([]os.FileInfo, len(c.jobs))
 	for i, j := range c.jobs {
@@ -118,8 +118,8 @@ func (c *call) run(clang string) int {
 }
 
 // end ends the process by a signal.
-func (c *call) end(sig syscall.Signal) int {
-	c.die(sig)
+func (d *driver) end(sig syscall.Signal) int {
+	d.die(sig)
 	return exitSignal + int(sig)
 }
 
@@ -132,10 +132,14 @@ func isNew(before os.FileInfo, file string) bool {
 	return before == nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) || before.Size() != after.Size()
 }
 
-// isObject tells whether a file is a BPF object: not /dev/null, not bitcode.
+// isObject tells whether a file is a BPF object of its own: not /dev/null, not
+// bitcode, not /dev/stdout.
 func isObject(file string) bool {
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	if _, ok := descriptor(file); ok {
 		return false
 	}
 	f, err := os.Open(file)

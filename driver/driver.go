@@ -6,11 +6,14 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/k2cc/k2cc/driver/inherited"
 )
 
 // Streams are the standard streams of the process.
@@ -43,6 +46,8 @@ type driver struct {
 	Streams
 	optimize         optimizer
 	die              func(syscall.Signal)
+	settled          func()                                         // to be called when signals are taken care of
+	exec             func(program string, argv, env []string) error // replaces the process
 	env              environment
 	wrongEnvironment error // what is wrong with it
 	warned           bool  // what was left out of settings has been said
@@ -53,13 +58,20 @@ type driver struct {
 // not return: clang takes the process over. Where clang or k2cc is ended by a
 // signal, the process ends by that signal.
 func Main(args []string, streams Streams) int {
+	inherited.IgnoreSignals()
 	d := newDriver(streams)
-	d.optimize, d.die = d.isolated, dieBy
+	d.optimize, d.die, d.settled, d.exec = d.isolated, dieBy, quitQuietly(), syscall.Exec
 	return d.run(args)
 }
 
+// newDriver makes a driver that leaves the process alone.
 func newDriver(streams Streams) *driver {
-	d := &driver{Streams: streams, die: func(syscall.Signal) {}}
+	d := &driver{
+		Streams: streams,
+		die:     func(syscall.Signal) {},
+		settled: func() {},
+		exec:    func(string, []string, []string) error { return errors.ErrUnsupported },
+	}
 	d.env, d.wrongEnvironment = parseEnvironment(os.Environ())
 	return d
 }

@@ -89,8 +89,12 @@ func TestFailOpenInAWholeProcess(t *testing.T) {
 		says string
 		kind string
 	}{
+		// An empty library stands for a missing one; clang itself may need a real one.
+		{"no solver", []string{"LD_LIBRARY_PATH=.", "K2CC_CLANG=./unbroken"}, "load Z3: ", "no solver"},
+		{"no permission", []string{actVariable + "=a worker without privileges", "K2CC_KERNEL=require"}, `kernel = "require", but the kernel can't be asked`, "kernel not asked"},
 		{"settings that do not exist", []string{"--k2-config=none.toml"}, "none.toml: no such file", "wrong settings"},
-		{"settings that can't be read", []string{"--k2-config=.git"}, "is a directory", "wrong settings"},
+		{"settings that can't be read", []string{"--k2-config=.git"}, "not a regular file", "wrong settings"},
+		{"the user's own settings can't be read", []string{"XDG_CONFIG_HOME=/proc/self/cwd/config"}, "k2cc/k2.toml: not a regular file", "wrong settings"},
 		{"a wrong option", []string{"--k2-goal=speed"}, `--k2-goal: want "balanced"`, "wrong settings"},
 		{"a wrong variable", []string{"K2CC_ISA=v9"}, "K2CC_ISA: want", "wrong settings"},
 		{"an unknown pass", []string{"--k2-passes=magic"}, `no pass is called "magic"`, "object not understood"},
@@ -102,6 +106,12 @@ func TestFailOpenInAWholeProcess(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			dir := folder(t)
+			put(t, filepath.Join(dir, "libz3.so.4"), "")
+			put(t, filepath.Join(dir, "libz3.so"), "")
+			if err := os.MkdirAll(filepath.Join(dir, "config/k2cc/k2.toml"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			script(t, filepath.Join(dir, "unbroken"), "unset LD_LIBRARY_PATH; exec "+clang+` "$@"`)
 			runIn(t, dir, clang, compileArgs...)
 			want := get(t, filepath.Join(dir, "good.o"))
 			os.Remove(filepath.Join(dir, "good.o"))
@@ -127,6 +137,21 @@ func TestFailOpenInAWholeProcess(t *testing.T) {
 				t.Error("strict: there is an object")
 			}
 		})
+	}
+}
+
+// To k2cc opt, no other compiler lends its place: without a solver it fails.
+func TestOptWithoutSolver(t *testing.T) {
+	t.Chdir(folder(t))
+	for _, name := range []string{"libz3.so.4", "libz3.so", "in.o"} {
+		put(t, name, "")
+	}
+	got := k2cc(t, ".", "LD_LIBRARY_PATH=.", "opt", "in.o", "-o", "out.o")
+	if got.code != exitFailure || got.out != "" || !strings.HasPrefix(got.errors, "k2cc: in.o: load Z3: ") || strings.Count(got.errors, "\n") != 1 {
+		t.Errorf("got %+v", got)
+	}
+	if _, err := os.Stat("out.o"); err == nil {
+		t.Error("there is an output")
 	}
 }
 

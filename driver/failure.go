@@ -10,6 +10,9 @@ type failure struct {
 
 func (f failure) Unwrap() error { return f.error }
 
+// noSolver is the kind of failure that every object meets on a machine.
+const noSolver = "no solver"
+
 // because gives an error, if there is one, its kind.
 func because(kind string, err error) error {
 	if err == nil {

@@ -19,7 +19,7 @@ import (
 func (d *driver) statsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "stats",
-		Usage: "print what was done over all runs",
+		Usage: "print what was done over all runs", Before: noArguments,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"},
 			&cli.BoolFlag{Name: "zero", Usage: "begin to count anew"},

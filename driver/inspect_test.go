@@ -56,7 +56,7 @@ func TestConfig(t *testing.T) {
 	dir := folder(t)
 	t.Chdir(dir)
 	t.Setenv("K2CC_ISA", "v2")
-	put(t, "k2.toml", "goal = \"size\"\nclang = \"evil\"")
+	put(t, "k2.toml", "goal = \"size\"\nclang = \"evil\"\n[[override]]\nprogram = \"f\"\nskip = true")
 	got := runWith(keep, "config", "--json")
 	if got.code != 0 || !strings.Contains(got.errors, "clang is ignored") {
 		t.Errorf("got %+v", got)
@@ -71,7 +71,8 @@ func TestConfig(t *testing.T) {
 	}
 	for _, want := range []setting{
 		{"goal", `"size"`, filepath.Join(dir, "k2.toml")}, {"isa", `"v2"`, "K2CC_ISA"}, {"clang", `""`, "default"},
-		{"strict", "false", "default"},
+		{"strict", "false", "default"}, {"override[1].program", `"f"`, filepath.Join(dir, "k2.toml")},
+		{"override[1].skip", "true", filepath.Join(dir, "k2.toml")},
 	} {
 		if at[want.Key] != want {
 			t.Errorf("got %+v, want %+v", at[want.Key], want)

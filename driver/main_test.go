@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // actVariable makes the test binary act as k2cc, for tests of what only a
@@ -34,6 +36,8 @@ func actAsWorker(act string) {
 	switch act {
 	case "a worker that hangs":
 		select {}
+	case "a worker without privileges":
+		dropPrivileges()
 	case "a worker that crashes":
 		dieBy(syscall.SIGSEGV)
 	case "a worker that eats memory":
@@ -46,6 +50,16 @@ func actAsWorker(act string) {
 		}
 		runtime.KeepAlive(all)
 	}
+}
+
+// dropPrivileges starts this process anew without capabilities.
+func dropPrivileges() {
+	runtime.LockOSThread() // of which capabilities are a property
+	for c := range uintptr(unix.CAP_LAST_CAP + 1) {
+		unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) // there is nothing to drop for other users than root
+	}
+	os.Setenv(actVariable, "1")
+	panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
 // inOwnFolders runs the tests with cache and configuration of their own.

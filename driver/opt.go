@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,7 +19,7 @@ func (d *driver) optCommand() *cli.Command {
 		Usage:     "optimise an object that exists already, of whatever compiler",
 		ArgsUsage: "IN.o",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "o", Usage: "write the object to `OUT.o`, which may be IN.o; - is standard output", Required: true},
+			&cli.StringFlag{Name: "o", Usage: "write the object to `OUT.o`, which may be IN.o; - is standard output"},
 			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
 			&cli.BoolFlag{Name: "report", Usage: "print what was done to standard error"},
 		},
@@ -26,19 +27,22 @@ func (d *driver) optCommand() *cli.Command {
 			if c.NArg() != 1 {
 				return fmt.Errorf("opt: want one object, got %d", c.NArg())
 			}
+			if c.String("o") == "" {
+				return errors.New("opt: want a place for the object: -o OUT.o")
+			}
 			return d.opt(c.Args().First(), c.String("o"), ownOptions{config: c.String("config"), report: c.Bool("report")})
 		},
 	}
 }
 
 // opt optimises an object in a file or from standard input. As when compiling,
-// the user gets the input's bytes if that fails.
+// the user gets the input's bytes if that fails, unless there is no solver.
 func (d *driver) opt(in, out string, own ownOptions) error {
-	object, mode, err := d.input(in)
+	object, mode, err := d.input(in) // waits for standard input, which signals may end
 	if err != nil {
 		return err
 	}
-	ctx, stop := listen()
+	ctx, stop := d.listen()
 	defer stop()
 	found, err := d.loadSettings(own, filepath.Dir(in))
 	d.warn(found)
@@ -51,10 +55,11 @@ func (d *driver) opt(in, out string, own ownOptions) error {
 	}
 	switch {
 	case ctx.signal() != 0:
-		d.die(ctx.signal())
-		return cli.Exit("", exitSignal+int(ctx.signal()))
+		return cli.Exit("", d.end(ctx.signal()))
 	case err != nil && found.Strict:
 		return cli.Exit(fmt.Sprintf("%s: %v", in, err), exitStrict)
+	case kindOf(err) == noSolver:
+		return fmt.Errorf("%s: %w", in, err) // nothing can ever come of this command here
 	case err != nil:
 		better = object
 	}

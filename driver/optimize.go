@@ -32,6 +32,9 @@ type Options struct {
 // that nothing can be said about the object; the caller then keeps the input.
 func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Report, err error) {
 	start := time.Now()
+	if err := encode.Available(); err != nil {
+		return nil, nil, because(noSolver, err)
+	}
 	file, err := object.Read(in)
 	if err != nil {
 		return nil, nil, err
@@ -110,7 +113,7 @@ func (o *rewriter) askKernel(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case mode == toml.KernelRequire:
-		return fmt.Errorf("kernel = \"require\", but the kernel can't be asked: %w", err)
+		return because("kernel not asked", fmt.Errorf("kernel = \"require\", but the kernel can't be asked: %w", err))
 	}
 	o.unasked = fmt.Sprintf("the kernel was not asked: %v", err)
 	o.before = nil

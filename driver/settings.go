@@ -1,8 +1,11 @@
 package driver
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/k2cc/k2cc/toml"
 )
@@ -28,16 +31,16 @@ func (d *driver) loadSettings(own ownOptions, dir string) (settings, error) {
 // settingSources are the sources of settings, weakest first: the user's file,
 // the nearest k2.toml or the one named, the environment, the command line.
 func (d *driver) settingSources(own ownOptions, dir string) (sources []toml.Source, err error) {
-	var user toml.Source
-	if base, err := os.UserConfigDir(); err == nil {
-		if user, err = toml.Read(filepath.Join(base, "k2cc", toml.FileName)); err == nil {
-			user.User = true
-			sources = append(sources, user)
-		}
+	user, wrong := userFile()
+	if user.Name != "" {
+		sources = append(sources, user)
 	}
 	variables := toml.Source{Name: "the environment", Pairs: d.env.pairs}
 	file, err := d.projectFile(own, dir, append(sources, variables))
-	if err == nil && file.Name != "" {
+	if err == nil {
+		err = wrong
+	}
+	if file.Name != "" {
 		sources = append(sources, file)
 	}
 	if len(d.env.pairs) > 0 {
@@ -47,6 +50,24 @@ func (d *driver) settingSources(own ownOptions, dir string) (sources []toml.Sour
 		sources = append(sources, toml.Source{Name: "the command line", Pairs: own.pairs})
 	}
 	return sources, err
+}
+
+// userFile is the user's own file, if there is one within reach: the home may be
+// another user's.
+func userFile() (toml.Source, error) {
+	base, err := os.UserConfigDir()
+	if err != nil {
+		return toml.Source{}, nil
+	}
+	user, err := toml.Read(filepath.Join(base, "k2cc", toml.FileName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR):
+		return toml.Source{}, nil
+	case err != nil:
+		return toml.Source{}, err
+	}
+	user.User = true
+	return user, nil
 }
 
 // projectFile is the file that the user names, or else the nearest k2.toml if

@@ -23,16 +23,15 @@ type interrupts struct {
 var endingSignals = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
 
 // listen begins to watch for signals, those excepted that k2cc was started with
-// as ignored (as nohup does).
-func listen() (ctx *interrupts, stop func()) {
+// as ignored (as nohup does). To write where nobody reads is an error as others
+// are from then on, and ends nothing.
+func (d *driver) listen() (ctx *interrupts, stop func()) {
 	inner, cancel := context.WithCancel(context.Background())
 	ctx = &interrupts{Context: inner}
-	ch := make(chan os.Signal, 1)
-	for _, sig := range endingSignals {
-		if !signal.Ignored(sig) {
-			signal.Notify(ch, sig)
-		}
-	}
+	ch, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	notify(ch, endingSignals...)
+	notify(pipes, unix.SIGPIPE)
+	d.settled()
 	go func() {
 		select {
 		case sig := <-ch:
@@ -41,7 +40,28 @@ func listen() (ctx *interrupts, stop func()) {
 		case <-inner.Done():
 		}
 	}()
-	return ctx, func() { signal.Stop(ch); cancel() }
+	return ctx, func() { signal.Stop(ch); signal.Stop(pipes); cancel() }
+}
+
+// notify is signal.Notify for what is not ignored.
+func notify(ch chan<- os.Signal, signals ...os.Signal) {
+	for _, sig := range signals {
+		if !signal.Ignored(sig) {
+			signal.Notify(ch, sig)
+		}
+	}
+}
+
+// quitQuietly has SIGQUIT end the process as it ends clang, without the stack
+// traces of Go's runtime, until stop is called.
+func quitQuietly() (stop func()) {
+	ch := make(chan os.Signal, 1)
+	notify(ch, unix.SIGQUIT)
+	go func() {
+		<-ch
+		dieBy(unix.SIGQUIT)
+	}()
+	return func() { signal.Stop(ch) }
 }
 
 // signal is the signal that came; 0: none.

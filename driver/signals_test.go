@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -103,29 +104,83 @@ func TestIgnoredSignal(t *testing.T) {
 	}
 }
 
-// A write to where nobody reads ends k2cc as it ends clang, with the object
-// whole.
+// Where nobody reads what k2cc says, the exit code is clang's all the same, and
+// the object whole.
 func TestNobodyReads(t *testing.T) {
 	needClang(t)
-	dir := folder(t)
-	put(t, filepath.Join(dir, "k2.toml"), "[[override]]\nprogram = \"*\"\nskip = true\n")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, w, err := os.Pipe()
+	for _, first := range []string{"--k2-report", "--k2-goal=wrong"} {
+		dir := folder(t)
+		put(t, filepath.Join(dir, "k2.toml"), "[[override]]\nprogram = \"*\"\nskip = true\n")
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		cmd := exec.Command(self, append([]string{first}, compileArgs...)...)
+		cmd.Dir, cmd.Stderr, cmd.Env = dir, w, append(os.Environ(), actVariable+"=1")
+		if err := cmd.Run(); err != nil {
+			t.Errorf("%s: %v", first, err)
+		}
+		w.Close()
+		if !isObject(filepath.Join(dir, "good.o")) {
+			t.Errorf("%s: no object is there", first)
+		}
+	}
+}
+
+// Clang ignores what k2cc was started with as ignored, and nothing else.
+func TestIgnoredSignalsArePassedOn(t *testing.T) {
+	t.Parallel()
+	clang := needClang(t)
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Close()
-	cmd := exec.Command(self, append([]string{"--k2-report"}, compileArgs...)...)
-	cmd.Dir, cmd.Stderr, cmd.Env = dir, w, append(os.Environ(), actVariable+"=1")
-	cmd.Run()
-	w.Close()
-	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGPIPE {
-		t.Errorf("ended with %v", status)
+	dir := folder(t)
+	script(t, filepath.Join(dir, "tells"), "grep ^SigIgn: /proc/self/status; exec "+clang+` "$@"`)
+	for _, signals := range []string{"", "INT", "INT HUP QUIT TERM PIPE USR1 ALRM"} {
+		for _, args := range [][]string{compileArgs, {"-fsyntax-only", "good.c"}} {
+			command := "trap '' " + signals + "; grep ^SigIgn: /proc/self/status; exec \"$@\""
+			got := runIn(t, dir, "sh", append([]string{actVariable + "=1", "K2CC_CLANG=./tells", "K2CC_PASSES=local", "-c", command, "sh", self}, args...)...)
+			mine, clangs, _ := strings.Cut(got.out, "\n")
+			if got.code != 0 || mine == "" || clangs != mine+"\n" {
+				t.Errorf("%q: got %+v", signals, got)
+			}
+		}
 	}
-	if !isObject(filepath.Join(dir, "good.o")) {
-		t.Error("no object is there")
+}
+
+// A SIGQUIT before clang runs ends k2cc without a word.
+func TestQuitBeforeClang(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	script(t, filepath.Join(dir, "bin", "clang-99"), "touch asked; exec sleep 60")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, compileArgs...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), actVariable+"=1", "PATH="+filepath.Join(dir, "bin")+":/usr/bin:/bin", cacheVariable+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var said strings.Builder
+	cmd.Stderr, cmd.WaitDelay = &said, time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	for range 600 {
+		if _, err := os.Stat(filepath.Join(dir, "asked")); err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	cmd.Process.Signal(syscall.SIGQUIT)
+	cmd.Wait()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGQUIT || said.Len() > 0 {
+		t.Errorf("ended with %v, said %q", status, said.String())
 	}
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"io"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -27,11 +28,11 @@ func (d *driver) app() *cli.App {
 		Writer:         d.Out,
 		ErrWriter:      d.Err,
 		ExitErrHandler: func(*cli.Context, error) {}, // Main returns, it doesn't exit
-		Commands: []*cli.Command{
+		Commands: plain([]*cli.Command{
 			d.benchCommand(), d.completionCommand(), d.configCommand(), d.demoCommand(),
 			d.execCommand(), d.manCommand(),
 			d.optCommand(), d.statsCommand(), d.versionCommand(),
-		},
+		}),
 	}
 }
 
@@ -50,8 +51,14 @@ func (d *driver) subcommand(args []string) int {
 	if d.wrongEnvironment != nil {
 		return d.misuse("%v", d.wrongEnvironment)
 	}
+	out := &checkedWriter{Writer: d.Out}
+	d.Out = out
 	app := d.app()
-	if err := app.Run(flagsFirst(app, args)); err != nil {
+	err := app.Run(flagsFirst(app, args))
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("write to standard output: %w", withoutPath(out.err))
+	}
+	if err != nil {
 		if code, ok := err.(cli.ExitCoder); ok {
 			if err.Error() != "" {
 				d.say("%v", err)
@@ -61,6 +68,40 @@ func (d *driver) subcommand(args []string) int {
 		return d.fail("%v", err)
 	}
 	return 0
+}
+
+// checkedWriter keeps the first error of writing, which packages that print
+// tables and help do not return.
+type checkedWriter struct {
+	io.Writer
+	err error
+}
+
+func (w *checkedWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// plain makes a command's wrong use an error like others, instead of help on
+// standard output.
+func plain(commands []*cli.Command) []*cli.Command {
+	for _, command := range commands {
+		command.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return fmt.Errorf("%s: %w", command.Name, err)
+		}
+	}
+	return commands
+}
+
+// noArguments wants there to be no arguments but flags.
+func noArguments(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return fmt.Errorf("%s: want no arguments, got %q", c.Command.Name, c.Args().First())
+	}
+	return nil
 }
 
 // flagsFirst moves a command's flags before its other arguments, for the cli
@@ -90,8 +131,10 @@ func flagsFirst(app *cli.App, args []string) []string {
 			continue
 		}
 		flags = append(flags, arg)
-		if takesValue[strings.TrimLeft(arg, "-")] && i+1 < len(rest) {
-			i++
+		if takesValue[strings.TrimLeft(arg, "-")] {
+			if i++; i == len(rest) {
+				return []string{args[0], args[1], arg} // nothing else may be taken for its value
+			}
 			flags = append(flags, rest[i])
 		}
 	}
@@ -101,7 +144,7 @@ func flagsFirst(app *cli.App, args []string) []string {
 func (d *driver) versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
-		Usage: "print the version",
+		Usage: "print the version", Before: noArguments,
 		Action: func(c *cli.Context) error {
 			_, err := fmt.Fprintln(c.App.Writer, "k2cc", c.App.Version)
 			return err
@@ -122,7 +165,7 @@ func version() string {
 func (d *driver) manCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "man",
-		Usage: "print the man page",
+		Usage: "print the man page", Before: noArguments,
 		Action: func(c *cli.Context) error {
 			page, err := c.App.ToManWithSection(1)
 			if err != nil {

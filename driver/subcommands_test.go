@@ -71,32 +71,52 @@ func TestOptThroughPipes(t *testing.T) {
 	}
 }
 
-func TestOptWrongUse(t *testing.T) {
+func TestWrongUse(t *testing.T) {
 	tests := []struct {
 		name string
 		args []string
 		want string
 	}{
-		{"no output", []string{"in.o"}, `Required flag "o" not set`},
-		{"no input", []string{"-o", "out.o"}, "want one object, got 0"},
-		{"two inputs", []string{"in.o", "in.o", "-o", "out.o"}, "want one object, got 2"},
-		{"missing input", []string{"none.o", "-o", "out.o"}, "none.o: no such file"},
-		{"input is a folder", []string{".git", "-o", "out.o"}, "is a directory"},
-		{"output in no folder", []string{"in.o", "-o", "none/out.o"}, "none/out.o: no such file"},
-		{"unknown flag", []string{"in.o", "-o", "out.o", "--fast"}, "-fast"},
+		{"no output", []string{"opt", "in.o"}, "opt: want a place for the object: -o OUT.o"},
+		{"no output for standard input", []string{"opt", "-"}, "opt: want a place for the object: -o OUT.o"},
+		{"output without a name", []string{"opt", "in.o", "-o"}, "opt: flag needs an argument: -o"},
+		{"output with an empty name", []string{"opt", "in.o", "-o", ""}, "opt: want a place for the object: -o OUT.o"},
+		{"no input", []string{"opt", "-o", "out.o"}, "opt: want one object, got 0"},
+		{"two inputs", []string{"opt", "in.o", "in.o", "-o", "out.o"}, "opt: want one object, got 2"},
+		{"missing input", []string{"opt", "none.o", "-o", "out.o"}, "read object: stat none.o: no such file or directory"},
+		{"input is a folder", []string{"opt", ".git", "-o", "out.o"}, "read object: read .git: is a directory"},
+		{"output in no folder", []string{"opt", "in.o", "-o", "none/out.o"}, "write none/out.o: no such file or directory"},
+		{"unknown flag", []string{"opt", "in.o", "-o", "out.o", "--fast"}, "opt: flag provided but not defined: -fast"},
+		{"unknown flag of another command", []string{"stats", "--jsn"}, "stats: flag provided but not defined: -jsn"},
+		{"arguments for none", []string{"stats", "extra"}, `stats: want no arguments, got "extra"`},
+		{"more folders than one", []string{"config", ".", ".."}, "config: want one folder at most, got 2"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Chdir(folder(t))
 			put(t, "in.o", "object")
-			got := runWith(keep, append([]string{"opt"}, test.args...)...)
-			if got.code != exitFailure || !strings.Contains(got.errors, test.want) {
-				t.Errorf("got %+v, want %s", got, test.want)
+			before := files(t, ".")
+			if got, want := runWith(keep, test.args...), (result{code: exitFailure, errors: "k2cc: " + test.want + "\n"}); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
 			}
-			if _, err := os.Stat("out.o"); err == nil {
-				t.Error("wrote an output")
+			if diff := cmp.Diff(before, files(t, ".")); diff != "" {
+				t.Errorf("files were written: %s", diff)
 			}
 		})
+	}
+}
+
+// What can't be printed is an error, also in tables and help.
+func TestFullOutput(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"stats"}, {"stats", "--json"}, {"config"}, {"help"}, {"opt", "--help"}, {"man"}, {"version"}, {"completion", "bash"}} {
+		got := runIn(t, folder(t), "sh", append([]string{actVariable + "=1", "-c", `exec "$0" "$@" >/dev/full`, self}, args...)...)
+		if got.code != exitFailure || strings.Count(got.errors, "\n") != 1 || !strings.Contains(got.errors, "no space left on device") {
+			t.Errorf("%q: got %+v", args, got)
+		}
 	}
 }
 
@@ -163,7 +183,7 @@ func TestFlagsFirst(t *testing.T) {
 		{[]string{"k", "c", "a", "-t", "b", "c"}, []string{"k", "c", "-t", "b", "--", "a", "c"}},
 		{[]string{"k", "c", "a", "--yes", "b"}, []string{"k", "c", "--yes", "--", "a", "b"}},
 		{[]string{"k", "c", "a", "--text=b", "-"}, []string{"k", "c", "--text=b", "--", "a", "-"}},
-		{[]string{"k", "c", "--text"}, []string{"k", "c", "--text", "--"}},
+		{[]string{"k", "c", "a", "--text"}, []string{"k", "c", "--text"}},
 		{[]string{"k", "c", "--", "--yes"}, []string{"k", "c", "--", "--yes"}},
 		{[]string{"k", "other", "--yes"}, []string{"k", "other", "--yes"}},
 	}

@@ -58,6 +58,7 @@ type response struct {
 	Object []byte
 	Report *Report
 	Error  string
+	Kind   string // of the error
 }
 
 // isolated optimises in a worker process.
@@ -94,7 +95,7 @@ func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task, n
 		return nil, nil, fmt.Errorf("read the optimiser's answer: %w", err)
 	}
 	if resp.Error != "" {
-		return nil, nil, errors.New(resp.Error)
+		return nil, nil, because(resp.Kind, errors.New(resp.Error))
 	}
 	return resp.Object, resp.Report, nil
 }
@@ -183,7 +184,7 @@ func answerRequest(in io.Reader, out io.Writer, optimize optimizeFunc) error {
 	var err error
 	resp.Object, resp.Report, err = handle(req, optimize)
 	if err != nil {
-		resp = response{Error: err.Error()}
+		resp = response{Error: err.Error(), Kind: kindOf(err)}
 	}
 	if err := gob.NewEncoder(out).Encode(resp); err != nil {
 		return fmt.Errorf("write answer: %w", err)
@@ -198,7 +199,7 @@ type optimizeFunc func(ctx context.Context, in []byte, opts Options) (out []byte
 func handle(req request, optimize optimizeFunc) (object []byte, rep *Report, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
+			err = because("panic", fmt.Errorf("panic: %v", r))
 			os.Stderr.Write(debug.Stack())
 		}
 	}()

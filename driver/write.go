@@ -14,7 +14,14 @@ import (
 )
 
 // replaceFile writes a file in one step: readers see the old or the new bytes.
+// What is open already, and devices and pipes, just get the bytes.
 func replaceFile(name string, data []byte, mode os.FileMode) error {
+	if fd, ok := descriptor(name); ok {
+		if err := writeTo(fd, data); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		return nil
+	}
 	target, err := filepath.EvalSymlinks(name)
 	if err != nil {
 		target = name // does not exist
@@ -27,6 +34,40 @@ func replaceFile(name string, data []byte, mode os.FileMode) error {
 		return fmt.Errorf("write %s: %w", name, withoutPath(err))
 	}
 	return nil
+}
+
+// descriptor is the open file of this process that a name stands for, as
+// /dev/stdout does. Such a name must not be taken for one to move a file to.
+func descriptor(name string) (fd int, ok bool) {
+	for range 40 { // as many links as the system follows
+		dir, err := filepath.EvalSymlinks(filepath.Dir(name))
+		if err != nil {
+			return 0, false
+		}
+		base := filepath.Base(name)
+		if dir == fmt.Sprintf("/proc/%d/fd", os.Getpid()) {
+			fd, err := strconv.Atoi(base)
+			return fd, err == nil
+		}
+		if name, err = os.Readlink(filepath.Join(dir, base)); err != nil {
+			return 0, false
+		}
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+	}
+	return 0, false
+}
+
+// writeTo writes to an open file, where it stands.
+func writeTo(fd int, data []byte) error {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(own), "output")
+	_, err = f.Write(data)
+	return errors.Join(withoutPath(err), f.Close())
 }
 
 // writeAndRename writes a file without a name, gives it one beside the target

@@ -1,8 +1,12 @@
 package driver
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -113,5 +117,40 @@ func TestReplaceFileKeepsPipes(t *testing.T) {
 	}
 	if info, err := os.Stat(pipe); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
 		t.Errorf("the pipe became %v, %v", info.Mode(), err)
+	}
+}
+
+// An open file that a name stands for gets the bytes where it stands, even if it
+// is nowhere in the file system any more.
+func TestReplaceFileOfADescriptor(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "gone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("before "); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(fmt.Sprintf("/dev/fd/%d", f.Fd()), link); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceFile(link, []byte("object"), 0o644); err != nil {
+		t.Error(err)
+	}
+	var text [20]byte
+	n, err := f.ReadAt(text[:], 0)
+	if string(text[:n]) != "before object" || !errors.Is(err, io.EOF) {
+		t.Errorf("got %q, %v", text[:n], err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link became %v, %v", info, err)
+	}
+	if err := replaceFile("/proc/self/fd/999", nil, 0o644); err == nil || !strings.Contains(err.Error(), "bad file descriptor") {
+		t.Errorf("a closed file: got %v", err)
 	}
 }

@@ -6,7 +6,18 @@ import (
 	"fmt"
 
 	"github.com/aclements/go-z3/z3"
+
+	"github.com/k2cc/k2cc/encode/libz3"
 )
+
+// Available says why nothing can be proven here: Z3's library is missing. Where
+// it is there, it is loaded.
+func Available() error {
+	if err := libz3.Load(); err != nil {
+		return fmt.Errorf("load Z3: %w", err)
+	}
+	return nil
+}
 
 // solver is one Z3 context with the terms of the current check translated.
 type solver struct {
@@ -18,8 +29,12 @@ type solver struct {
 }
 
 // newSolver makes a solver that gives up a query after rlimit resource units of
-// Z3's own count, which do not depend on the machine's speed.
+// Z3's own count, which do not depend on the machine's speed. It panics where
+// there is no Z3, as go-z3 does with errors.
 func newSolver(rlimit uint) *solver {
+	if err := Available(); err != nil {
+		panic(err)
+	}
 	cfg := z3.NewContextConfig()
 	cfg.SetUint("rlimit", rlimit)
 	ctx := z3.NewContext(cfg)

@@ -129,7 +129,7 @@ func (r *reader) overrides(value any) []override {
 	var result []override
 	for i, table := range tables {
 		at := location{toml.Key{"override"}, i + 1}
-		o := override{changes: slices.Collect(maps.Values(r.table(at, table, inOverride)))}
+		o := override{changes: r.table(at, table, inOverride)}
 		o.program = r.glob(at.key("program"), table["program"])
 		o.section = r.glob(at.key("section"), table["section"])
 		if table["program"] == nil && table["section"] == nil {

@@ -74,7 +74,8 @@ var (
 	inOverride = merge(inBoth, schema{
 		"program": {},
 		"section": {},
-		"skip":    {parse: boolean(func(c *Config, b bool) { c.Skip = b })},
+		"skip": {parse: boolean(func(c *Config, b bool) { c.Skip = b }),
+			get: func(c *Config) any { return c.Skip }},
 	})
 
 	budgetWindow = entry{parse: duration(func(c *Config, d time.Duration) { c.Budget.Window = d }),

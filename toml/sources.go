@@ -3,12 +3,14 @@ package toml
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Source is one place that settings come from: a file, or pairs of keys and
@@ -26,9 +28,22 @@ type Source struct {
 // Pair is a key with its value as text. Name is how the user calls it.
 type Pair struct{ Key, Name, Value string }
 
-// Read reads a source from a file.
+// Read reads a source from a file. It waits for no pipe, and reads no more than
+// tells that a file is too large.
 func Read(file string) (Source, error) {
-	text, err := os.ReadFile(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return Source{}, fmt.Errorf("read settings: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return Source{}, fmt.Errorf("read settings: %s: %w", file, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
 		return Source{}, fmt.Errorf("read settings: %w", err)
 	}
@@ -56,11 +71,14 @@ func Merge(sources []Source) (config *Config, warnings []string, err error) {
 
 // setFile applies a file's settings.
 func (c *Config) setFile(s Source) (warnings []string, err error) {
-	known, clang := topLevel, c.Clang
+	known, clang, before := topLevel, c.Clang, len(c.overrides)
 	if s.User {
 		known = ofUser
 	}
 	problems, set := c.parse(s.Text, known)
+	for i := range c.overrides[before:] {
+		c.overrides[before+i].from = s.Name
+	}
 	for _, key := range set {
 		switch {
 		case s.Found && known[key].own:
@@ -81,7 +99,7 @@ func (c *Config) setFile(s Source) (warnings []string, err error) {
 
 // setPairs applies settings from a command line or the environment.
 func (c *Config) setPairs(s Source) error {
-	var all override
+	all := override{changes: map[string]change{}}
 	var errs []error
 	for _, p := range s.Pairs {
 		entry, ok := leaves(ofUser)[p.Key]
@@ -99,7 +117,7 @@ func (c *Config) setPairs(s Source) error {
 			continue
 		}
 		apply(c)
-		all.changes = append(all.changes, apply)
+		all.changes[p.Key] = apply
 		c.from[p.Key] = p.Name
 	}
 	c.overrides = append(c.overrides, all)
@@ -168,12 +186,40 @@ type Setting struct {
 	From       string // the source's name; empty: the default
 }
 
-// Settings lists all settings in the order of their keys.
+// Settings lists all settings in the order of their keys, and then those of the
+// [[override]] tables, of which the last one that matches holds.
 func (c *Config) Settings() []Setting {
 	var out []Setting
 	all := leaves(ofUser)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		out = append(out, Setting{key, notation(all[key].get(c)), c.from[key]})
+	}
+	tables := 0
+	for _, o := range c.overrides {
+		if o.from != "" {
+			tables++
+			out = append(out, o.settings(fmt.Sprintf("override[%d].", tables))...)
+		}
+	}
+	return out
+}
+
+// settings lists what a table says.
+func (o override) settings(prefix string) (out []Setting) {
+	if o.program != "" {
+		out = append(out, Setting{prefix + "program", notation(o.program), o.from})
+	}
+	if o.section != "" {
+		out = append(out, Setting{prefix + "section", notation(o.section), o.from})
+	}
+	applied, all := Default(), leaves(inOverride)
+	for _, apply := range o.changes {
+		apply(applied)
+	}
+	applied.resolve()
+	for _, key := range slices.Sorted(maps.Keys(o.changes)) {
+		name := strings.TrimPrefix(key, "override.")
+		out = append(out, Setting{prefix + name, notation(all[name].get(applied)), o.from})
 	}
 	return out
 }

@@ -5,12 +5,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
 func TestMerge(t *testing.T) {
 	user := Source{Name: "user.toml", User: true, Text: []byte("goal = \"size\"\nisa = \"v2\"\nclang = \"a\"\ntrust = [\"/x\"]\nbudget.window = \"9s\"")}
-	project := Source{Name: "/p/k2.toml", Text: []byte("isa = \"v3\"\nclang = \"./b\"\nstrict = true\n[[override]]\nprogram = \"f\"\ngoal = \"latency\"\nisa = \"v1\"")}
+	project := Source{Name: "/p/k2.toml", Text: []byte("isa = \"v3\"\nclang = \"./b\"\nstrict = true\n[[override]]\nprogram = \"f\"\ngoal = \"latency\"\nisa = \"v1\"\n[[override]]\nsection = \"xdp\"\nskip = true\nlimit.code = \"7%\"")}
 	env := Source{Name: "the environment", Pairs: []Pair{{"isa", "K2CC_ISA", "v4"}, {"window.size", "K2CC_WINDOW_SIZE", "8"}}}
 	line := Source{Name: "the command line", Pairs: []Pair{{"strict", "--k2-strict", "false"}, {"memory.shared", "--k2-memory-shared", "map,packet"}}}
 	c, warnings, err := Merge([]Source{user, project, env, line})
@@ -24,7 +25,12 @@ func TestMerge(t *testing.T) {
 	want := []string{
 		`budget.object="30s" `, `budget.window="9s" user.toml`, `clang="/p/b" /p/k2.toml`, `goal="size" user.toml`,
 		`isa="v4" K2CC_ISA`, `kernel="on" `, `memory.shared=["map", "packet"] --k2-memory-shared`, `passes="" `,
+		`override[1].program="f" /p/k2.toml`, `override[1].goal="latency" /p/k2.toml`, `override[1].isa="v1" /p/k2.toml`,
+		`override[2].section="xdp" /p/k2.toml`, `override[2].skip=true /p/k2.toml`, `override[2].limit.code="7%" /p/k2.toml`,
 		`strict=false --k2-strict`, `trust=["/x"] user.toml`, `window.size=8 K2CC_WINDOW_SIZE`,
+	}
+	if n := len(leaves(ofUser)) + 6; len(got) != n {
+		t.Errorf("%d settings, want %d", len(got), n)
 	}
 	for _, line := range want {
 		if !slices.Contains(got, line) {
@@ -34,6 +40,32 @@ func TestMerge(t *testing.T) {
 	f := c.For("f", "x")
 	if f.Goal != GoalLatency || f.ISA != 4 {
 		t.Errorf("in an override: %s, %s; pairs hold over overrides", f.Goal, f.ISA)
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	pipe, large := filepath.Join(dir, "pipe"), filepath.Join(dir, "large")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(large, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{pipe: "not a regular file", "/dev/zero": "not a regular file", dir: "not a regular file", filepath.Join(dir, "none"): "no such file"} {
+		if _, err := Read(file); err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), file) != 1 {
+			t.Errorf("%s: got %v, want %s", file, err, want)
+		}
+	}
+	source, err := Read(large)
+	if err != nil || len(source.Text) > maxFileSize+1 {
+		t.Errorf("read %d bytes, %v", len(source.Text), err)
+	}
+	if _, _, err := Merge([]Source{source}); err == nil || !strings.Contains(err.Error(), "file is larger than") {
+		t.Errorf("a large file: got %v", err)
 	}
 }
 

@@ -158,8 +158,9 @@ func (c *Config) resolve() {
 
 // override changes settings of the programs that match its globs.
 type override struct {
-	program, section string // an empty glob matches everything
-	changes          []change
+	program, section string            // an empty glob matches everything
+	changes          map[string]change // by the key's path
+	from             string            // the file; empty: pairs, which hold for all programs
 }
 
 // change is one setting, checked and ready to be applied.

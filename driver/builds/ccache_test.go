@@ -23,6 +23,7 @@ func TestCcache(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCcache(t, test.env)
 			alone := c.compile(t, "k2cc")
 			first := c.compile(t, "ccache", "k2cc")
@@ -43,6 +44,7 @@ func TestCcache(t *testing.T) {
 
 // TestCcacheSettings has ccache look at settings as README tells users to.
 func TestCcacheSettings(t *testing.T) {
+	t.Parallel()
 	need(t, "ccache")
 	c := newCcache(t, nil)
 	settings := filepath.Join(c.dir, "k2.toml")

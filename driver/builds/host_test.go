@@ -35,6 +35,7 @@ var host = []string{
 
 // TestHost runs calls that have nothing to do with BPF.
 func TestHost(t *testing.T) {
+	t.Parallel()
 	need(t, "pkg-config")
 	dir := copyOf(t, "project")
 	var said [2][]result
@@ -67,6 +68,7 @@ func TestHost(t *testing.T) {
 
 // TestConfigure has autoconf's script look at either compiler.
 func TestConfigure(t *testing.T) {
+	t.Parallel()
 	need(t, "autoconf", "autoheader")
 	dir := copyOf(t, "configure")
 	shell(t, dir, nil, "autoheader && autoconf")

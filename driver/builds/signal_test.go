@@ -73,7 +73,7 @@ func TestInterruptedMake(t *testing.T) {
 			t.Error("processes outlive their make")
 		}
 		for name, text := range contents(t, out) {
-			if want, known := whole[name]; !known || strings.HasSuffix(name, ".o") && text != want {
+			if want, known := whole[name]; !known && !ofClang(name) || strings.HasSuffix(name, ".o") && text != want {
 				t.Errorf("interrupt %d left a wrong %s", i, name)
 			}
 		}
@@ -81,7 +81,7 @@ func TestInterruptedMake(t *testing.T) {
 			t.Errorf("make after interrupt %d: %v", i, err)
 		}
 		for name, text := range contents(t, out) {
-			if text != whole[name] {
+			if text != whole[name] && !ofClang(name) {
 				t.Errorf("%s differs after interrupt %d and another make", name, i)
 			}
 		}
@@ -98,6 +98,10 @@ func renew(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 }
+
+// ofClang tells whether a file is one that clang has begun to write. A second
+// signal may end clang before it has removed it.
+func ofClang(name string) bool { return strings.HasSuffix(name, ".tmp") }
 
 // contents returns the files of a folder.
 func contents(t *testing.T, dir string) map[string]string {
