@@ -294,7 +294,7 @@ func (m *Manager) improve(ctx context.Context, checker *encode.Checker, pipeline
 		}
 		now := *w
 		if out.code != nil {
-			now.Code = out.code
+			now = *w.With(out.code)
 		}
 		var s Stats
 		best := now.Code

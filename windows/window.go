@@ -64,6 +64,44 @@ func (w *Window) Trim(code []bpf.Instruction) (*Window, []bpf.Instruction, bool)
 	return &sub, code[head : len(code)-tail], true
 }
 
+// With is the window with other code in it, about the inside of which nothing is
+// known yet.
+func (w *Window) With(code []bpf.Instruction) *Window {
+	out := *w
+	out.Code, out.states, out.lives = code, nil, nil
+	return &out
+}
+
+// FactsAt is what holds before the i-th instruction of Code, as far as it is known.
+func (w *Window) FactsAt(i int) flow.State {
+	switch {
+	case w.states != nil:
+		return w.states[i]
+	case i == 0:
+		return w.Facts
+	}
+	var s flow.State
+	for r := range s.Regs {
+		s.Regs[r] = flow.Unknown(flow.KindAny)
+	}
+	return s
+}
+
+// NeedsAt is what may be read from the i-th instruction of Code on.
+func (w *Window) NeedsAt(i int) flow.Live {
+	switch {
+	case w.lives != nil:
+		return w.lives[i]
+	case i == len(w.Code):
+		return w.Needs
+	}
+	var l flow.Live
+	for r := range l.Regs {
+		l.Regs[r] = ^uint64(0)
+	}
+	return l
+}
+
 // Same tells whether two windows are the same problem, wherever they stand.
 func (w *Window) Same(o *Window) bool {
 	x, y := *w, *o
