@@ -4,6 +4,7 @@
 package windows
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -64,12 +65,16 @@ func (w *Window) Trim(code []bpf.Instruction) (*Window, []bpf.Instruction, bool)
 	return &sub, code[head : len(code)-tail], true
 }
 
-// With is the window with other code in it, about the inside of which nothing is
-// known yet.
-func (w *Window) With(code []bpf.Instruction) *Window {
+// With is the window with other code in it.
+func (w *Window) With(code []bpf.Instruction) (*Window, error) {
 	out := *w
-	out.Code, out.states, out.lives = code, nil, nil
-	return &out
+	out.Code = code
+	var err error
+	out.states, out.lives, err = flow.Through(w.Fn, w.BigEndian, w.Facts, w.Needs, code)
+	if err != nil {
+		return nil, fmt.Errorf("facts inside a window: %w", err)
+	}
+	return &out, nil
 }
 
 // FactsAt is what holds before the i-th instruction of Code, as far as it is known.

@@ -27,7 +27,7 @@ type Lesson struct {
 // Learn makes rules of lessons: it generalises registers, immediates and offsets
 // as far as proofs go, and leaves out what the rules that are known already, or
 // learned from others, would have found. The shortest lessons come first, and
-// the order of the rest is theirs.
+// the order in which all came says nothing.
 func Learn(ctx context.Context, c *encode.Checker, lessons []Lesson, known []*Rule) []*Rule {
 	lessons = slices.Clone(lessons)
 	for i, l := range lessons {
@@ -35,8 +35,10 @@ func Learn(ctx context.Context, c *encode.Checker, lessons []Lesson, known []*Ru
 			lessons[i].Window, lessons[i].Code = w, code
 		}
 	}
-	slices.SortStableFunc(lessons, func(a, b Lesson) int {
-		return cmp.Or(cmp.Compare(len(a.Window.Code), len(b.Window.Code)), cmp.Compare(len(a.Code), len(b.Code)))
+	slices.SortFunc(lessons, func(a, b Lesson) int {
+		return cmp.Or(cmp.Compare(len(a.Window.Code), len(b.Window.Code)), cmp.Compare(len(a.Code), len(b.Code)),
+			cmp.Compare(a.From, b.From), cmp.Compare(bpf.Format(a.Window.Code), bpf.Format(b.Window.Code)),
+			cmp.Compare(bpf.Format(a.Code), bpf.Format(b.Code)))
 	})
 	var out []*Rule
 	for _, l := range lessons {
