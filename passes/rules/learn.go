@@ -351,11 +351,10 @@ func ways(p Pattern, holes map[string]int64) []Pattern {
 	texts = append(texts, names...)
 	for _, a := range names {
 		for _, b := range names {
-			if a == b {
-				continue
-			}
 			for _, op := range []string{"+", "-", "&", "|", "^", "<<", ">>"} {
-				texts = append(texts, fmt.Sprintf("%s %s %s", a, op, b))
+				if a != b || op == "+" {
+					texts = append(texts, fmt.Sprintf("%s %s %s", a, op, b))
+				}
 			}
 		}
 	}
