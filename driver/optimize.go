@@ -26,6 +26,8 @@ type Options struct {
 	Name   string       // the object's or its source's name, for messages
 	Config *toml.Config // settings of the whole object; never nil
 	Level  int          // ISA level that bounds the output, 1 to 4; 0: what the input uses
+	// Wrap is put around each proposer; nil for none.
+	Wrap func(passes.Proposer) passes.Proposer
 }
 
 // Optimize returns the object with its functions rewritten. An error means
@@ -146,6 +148,11 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	pipeline, err := newPipeline(cfg.Passes, j.target.Confirmed)
 	if err != nil {
 		return err
+	}
+	if o.opts.Wrap != nil {
+		for i, p := range pipeline.proposers {
+			pipeline.proposers[i] = o.opts.Wrap(p)
+		}
 	}
 	j.jumps, j.tails, j.registers = pipeline.jumps, true, pipeline.registers
 	j.manager = &passes.Manager{

@@ -7,12 +7,13 @@ import (
 
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/passes/local"
+	"github.com/k2cc/k2cc/passes/rules"
 	"github.com/k2cc/k2cc/passes/search"
 )
 
-// defaultPipeline goes from the cheapest to the dearest: rewriting by rules of
-// thumb first, so that search gets what they leave.
-const defaultPipeline = "jumps,registers,local,enumerate,mcmc"
+// defaultPipeline goes from the cheapest to the dearest: rules first, then
+// rewriting by what values are, so that search gets what they leave.
+const defaultPipeline = "jumps,registers,rules,local,enumerate,mcmc"
 
 // chainSteps is what Markov chains may try for one window. They find little that
 // enumeration has not found, so they get no more time than that takes.
@@ -29,13 +30,17 @@ type pipeline struct {
 }
 
 // newPipeline reads a pipeline string: names with commas between them. Where no
-// kernel will be asked about the result, search and other registers are left
+// kernel will be asked about the result, rules, search and other registers are left
 // out: nobody knows beforehand whether the verifier follows.
 func newPipeline(s string, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
 	}
-	known := []passes.Proposer{local.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{Steps: chainSteps})}
+	shipped, err := rules.Shipped()
+	if err != nil {
+		return pipeline{}, err
+	}
+	known := []passes.Proposer{rules.New(shipped), local.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{Steps: chainSteps})}
 	var out pipeline
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.TrimSpace(name)

@@ -292,13 +292,16 @@ func (m *Manager) improve(ctx context.Context, checker *encode.Checker, pipeline
 		if ctx.Err() != nil {
 			break
 		}
-		now := *w
+		now := w
 		if out.code != nil {
-			now.Code = out.code
+			var err error
+			if now, err = w.With(out.code); err != nil {
+				break // another round has more to say of the code
+			}
 		}
 		var s Stats
 		best := now.Code
-		p.Propose(ctx, &now, func(code []bpf.Instruction) encode.Verdict {
+		p.Propose(ctx, now, func(code []bpf.Instruction) encode.Verdict {
 			// Against the window's first code, not what another proposer made
 			// of it: the proof is for what stands in the function.
 			if s.Undecided >= maxUndecided {

@@ -4,6 +4,7 @@
 package windows
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -62,6 +63,48 @@ func (w *Window) Trim(code []bpf.Instruction) (*Window, []bpf.Instruction, bool)
 	sub.Facts, sub.Needs = w.states[head], w.lives[end]
 	sub.states, sub.lives = w.states[head:end+1], w.lives[head:end+1]
 	return &sub, code[head : len(code)-tail], true
+}
+
+// With is the window with other code in it.
+func (w *Window) With(code []bpf.Instruction) (*Window, error) {
+	out := *w
+	out.Code = code
+	var err error
+	out.states, out.lives, err = flow.Through(w.Fn, w.BigEndian, w.Facts, w.Needs, code)
+	if err != nil {
+		return nil, fmt.Errorf("facts inside a window: %w", err)
+	}
+	return &out, nil
+}
+
+// FactsAt is what holds before the i-th instruction of Code, as far as it is known.
+func (w *Window) FactsAt(i int) flow.State {
+	switch {
+	case w.states != nil:
+		return w.states[i]
+	case i == 0:
+		return w.Facts
+	}
+	var s flow.State
+	for r := range s.Regs {
+		s.Regs[r] = flow.Unknown(flow.KindAny)
+	}
+	return s
+}
+
+// NeedsAt is what may be read from the i-th instruction of Code on.
+func (w *Window) NeedsAt(i int) flow.Live {
+	switch {
+	case w.lives != nil:
+		return w.lives[i]
+	case i == len(w.Code):
+		return w.Needs
+	}
+	var l flow.Live
+	for r := range l.Regs {
+		l.Regs[r] = ^uint64(0)
+	}
+	return l
 }
 
 // Same tells whether two windows are the same problem, wherever they stand.

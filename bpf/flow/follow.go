@@ -37,25 +37,8 @@ type Call struct {
 // code of fn may do, in order, from what is known before the code. Bases that are
 // not among from's are its own.
 func Follow(fn *bpf.Function, bigEndian bool, from State, code []bpf.Instruction) ([]Call, error) {
-	start := firstSymbol + 2*Base(len(fn.Symbols))
-	names := &naming{sites: start, steps: stepsOf(fn)}
-	for _, v := range from.Regs {
-		start = max(start, v.Base+1)
-	}
-	for _, c := range from.Stack {
-		start = max(start, c.Value.Base+1)
-	}
-	names.starts = []Base{start}
-	names.phis = start + Base(len(code)*sitesPerInstruction)
-	f := &Facts{
-		fn: fn, names: names, opts: Options{BigEndian: bigEndian},
-		callees: &callees{known: map[*bpf.Function]bpf.Registers{}},
-	}
-	s := &state{State: from}
-	for i := range s.fields {
-		s.fields[i] = Unknown(KindNone)
-	}
-	m := f.machine(0, s)
+	f, m := straight(fn, bigEndian, from, len(code))
+	s := m.s
 	var calls []Call
 	for i, in := range code {
 		m.index = i
@@ -74,6 +57,58 @@ func Follow(fn *bpf.Function, bigEndian bool, from State, code []bpf.Instruction
 		}
 	}
 	return calls, nil
+}
+
+// Through is what holds before each instruction of straight-line code of fn and
+// behind the last, and what may be read there, from what is known before the code
+// and may be read behind it.
+func Through(fn *bpf.Function, bigEndian bool, from State, to Live, code []bpf.Instruction) ([]State, []Live, error) {
+	f, m := straight(fn, bigEndian, from, len(code))
+	states, effects := make([]State, len(code)+1), make([]effect, len(code))
+	for i, in := range code {
+		m.index = i
+		states[i], effects[i] = m.s.State, f.effect(&m.s.State, in)
+		if err := m.step(in); err != nil {
+			return nil, nil, fmt.Errorf("%v: %w", in, err)
+		}
+	}
+	states[len(code)] = m.s.State
+	lives, t := make([]Live, len(code)+1), &terms{bigEndian: bigEndian}
+	for i := len(code); i >= 0; i-- {
+		lives[i] = to
+		if i == 0 {
+			break
+		}
+		if err := to.before(t, code[i-1], &effects[i-1]); err != nil {
+			return nil, nil, fmt.Errorf("%v: %w", code[i-1], err)
+		}
+	}
+	return states, lives, nil
+}
+
+// straight is a machine that goes through straight-line code of fn with as many
+// instructions, and what it takes for facts. Bases that are not among from's are
+// the code's own.
+func straight(fn *bpf.Function, bigEndian bool, from State, instructions int) (*Facts, *machine) {
+	start := firstSymbol + 2*Base(len(fn.Symbols))
+	names := &naming{sites: start, steps: stepsOf(fn)}
+	for _, v := range from.Regs {
+		start = max(start, v.Base+1)
+	}
+	for _, c := range from.Stack {
+		start = max(start, c.Value.Base+1)
+	}
+	names.starts = []Base{start}
+	names.phis = start + Base(instructions*sitesPerInstruction)
+	f := &Facts{
+		fn: fn, names: names, opts: Options{BigEndian: bigEndian},
+		callees: &callees{known: map[*bpf.Function]bpf.Registers{}},
+	}
+	s := &state{State: from}
+	for i := range s.fields {
+		s.fields[i] = Unknown(KindNone)
+	}
+	return f, f.machine(0, s)
 }
 
 // describe is what a call may do, but for what is known behind it.
