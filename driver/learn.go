@@ -41,7 +41,7 @@ func (d *driver) learnCommand() *cli.Command {
 
 // learn prints or writes the rules learned from objects.
 func (d *driver) learn(objects []string, out string, own ownOptions) error {
-	ctx, stop := listen()
+	ctx, stop := d.listen()
 	defer stop()
 	known, err := rules.Shipped()
 	if err != nil {
@@ -50,14 +50,17 @@ func (d *driver) learn(objects []string, out string, own ownOptions) error {
 	var lessons []rules.Lesson
 	for _, name := range objects {
 		found, err := d.lessons(ctx, name, own)
+		if ctx.signal() != 0 {
+			return cli.Exit("", d.end(ctx.signal()))
+		}
 		if err != nil {
 			return fmt.Errorf("learn from %s: %w", name, err)
 		}
 		lessons = append(lessons, found...)
 	}
 	learned := rules.Learn(ctx, encode.New(encode.Options{Resources: learnResources}), lessons, known)
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.signal() != 0 {
+		return cli.Exit("", d.end(ctx.signal()))
 	}
 	var text strings.Builder
 	for _, r := range learned {
