@@ -30,7 +30,7 @@ func (d *driver) app() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {}, // Main returns, it doesn't exit
 		Commands: plain([]*cli.Command{
 			d.benchCommand(), d.completionCommand(), d.configCommand(), d.demoCommand(),
-			d.execCommand(), d.learnCommand(), d.manCommand(),
+			d.execCommand(), d.learnCommand(), d.lintCommand(), d.manCommand(),
 			d.optCommand(), d.statsCommand(), d.versionCommand(),
 		}),
 	}

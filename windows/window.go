@@ -56,13 +56,22 @@ func (w *Window) Trim(code []bpf.Instruction) (*Window, []bpf.Instruction, bool)
 	if head+tail == 0 {
 		return nil, nil, false
 	}
-	sub, end := *w, len(w.Code)-tail
+	return w.Part(head, len(w.Code)-tail), code[head : len(code)-tail], true
+}
+
+// Part is the window of instructions from to end, exclusive, of a window of which
+// the inside is known (see FactsAt), or nil of another one.
+func (w *Window) Part(from, end int) *Window {
+	if w.states == nil {
+		return nil
+	}
+	sub := *w
 	sub.Input = cost.Cost{}
-	sub.Start += head
-	sub.Code = w.Code[head:end]
-	sub.Facts, sub.Needs = w.states[head], w.lives[end]
-	sub.states, sub.lives = w.states[head:end+1], w.lives[head:end+1]
-	return &sub, code[head : len(code)-tail], true
+	sub.Start += from
+	sub.Code = w.Code[from:end]
+	sub.Facts, sub.Needs = w.states[from], w.lives[end]
+	sub.states, sub.lives = w.states[from:end+1], w.lives[from:end+1]
+	return &sub
 }
 
 // With is the window with other code in it.

@@ -1,0 +1,178 @@
+// Package lint looks in code for patterns that compilers are known to leave
+// behind and optimisers to take out, and says why each that is left was left.
+// It goes by the look of the code, not by what a proposer thinks of it, so that
+// what no proposer sees is seen here.
+package lint
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// Site is a place where a pattern was found.
+type Site struct {
+	Pattern  string
+	Function string
+	Block    int
+	At, Last int // its first and last instruction in the block
+	Why      string
+}
+
+// pattern finds its sites in one block.
+type pattern struct {
+	name string
+	find func(c *code) []span
+}
+
+// span is a stretch of a block's instructions: the first and the last.
+type span struct{ from, to int }
+
+// patterns is all of them, in the order in which they are reported.
+var patterns = []pattern{
+	{"relocated offset moved, then added", movedOffsets},
+	{"narrow loads put together", narrowLoads},
+	{"immediate in a register only to be stored", storedImmediates},
+	{"adjacent immediate stores", immediateStores},
+	{"value stored piece by piece", piecewiseStores},
+	{"narrow load and store pairs", copyPairs},
+	{"mask, then branch", maskedBranches},
+	{"mask or extension without effect", idleMasks},
+	{"branch over a jump", skippedJumps},
+	{"value loaded that a register has", reloads},
+	{"store of what is there", restores},
+	{"equal tails", nil}, // found over a whole function
+	{"branch of known outcome", knownBranches},
+	{"dead instruction", dead},
+	{"addition before an addition or an access", addChains},
+	{"long immediate that a short one can be", longImmediates},
+	{"sign bit by a mask", signMasks},
+}
+
+// Patterns is the names of the patterns, in the order of reports.
+func Patterns() []string {
+	var names []string
+	for _, p := range patterns {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// code is a block and what is known in it.
+type code struct {
+	fn     *bpf.Function
+	block  int
+	list   []bpf.Instruction
+	states []flow.State // before each instruction and behind the last
+	lives  []flow.Live  // likewise
+	facts  *flow.Facts
+	big    bool
+}
+
+// Find is the sites in a function, by pattern and place, each with why it was
+// left.
+func Find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]Site, error) {
+	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: t.BigEndian})
+	if err != nil {
+		return nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
+	}
+	needs, err := flow.Liveness(fn, facts)
+	if err != nil {
+		return nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
+	}
+	judge := newJudge(fn, facts, needs, t)
+	var out []Site
+	for b, block := range fn.Blocks {
+		if !facts.Reachable(b) {
+			continue
+		}
+		c := &code{
+			fn: fn, block: b, list: block.Code, facts: facts, big: t.BigEndian,
+			states: facts.Block(b), lives: append([]flow.Live{needs.In(b)}, needs.Block(b)...),
+		}
+		for _, p := range patterns {
+			if p.find == nil {
+				continue
+			}
+			for _, s := range p.find(c) {
+				site := Site{Pattern: p.name, Function: fn.Name, Block: b, At: s.from, Last: s.to}
+				site.Why = judge.why(ctx, b, s)
+				out = append(out, site)
+			}
+		}
+	}
+	out = append(out, equalTails(fn)...)
+	slices.SortStableFunc(out, func(a, b Site) int {
+		return cmp.Or(cmp.Compare(rank(a.Pattern), rank(b.Pattern)), cmp.Compare(a.Block, b.Block), cmp.Compare(a.At, b.At))
+	})
+	return out, nil
+}
+
+func rank(name string) int { return slices.Index(Patterns(), name) }
+
+// uses is where the value that instruction i gives r is read in the block, and
+// whether it may be read behind the last of these or behind the block.
+func (c *code) uses(i int, r bpf.Register) (at []int, more bool) {
+	for j := i + 1; j < len(c.list); j++ {
+		if c.list[j].Reads().Has(r) {
+			at = append(at, j)
+		}
+		if c.list[j].Writes().Has(r) {
+			return at, false
+		}
+	}
+	return at, c.lives[len(c.list)].Regs[r] != 0
+}
+
+// same tells whether r has the same value before j as before i.
+func (c *code) same(r bpf.Register, i, j int) bool {
+	for k := i; k < j; k++ {
+		if c.list[k].Writes().Has(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// definition is the instruction before i that gives r its value, or -1.
+func (c *code) definition(i int, r bpf.Register) int {
+	for j := i - 1; j >= 0; j-- {
+		if c.list[j].Writes().Has(r) {
+			return j
+		}
+	}
+	return -1
+}
+
+// calm tells whether no call, store or atomic stands between i and j.
+func (c *code) calm(i, j int) bool {
+	for k := i + 1; k < j; k++ {
+		in := c.list[k]
+		if in.IsCall() || in.IsStore() || in.IsAtomic() || in.IsPacketLoad() {
+			return false
+		}
+	}
+	return true
+}
+
+func isMove(in bpf.Instruction) bool {
+	return in.IsALU() && in.Op.ALU() == bpf.OpMov && in.Op&bpf.SourceX == 0
+}
+
+// plain tells a load that extends with zeros.
+func plain(in bpf.Instruction) bool {
+	return in.IsLoad() && in.Op.Mode() == bpf.ModeMem
+}
+
+func isImmediateStore(in bpf.Instruction) bool {
+	return in.IsStore() && in.Op.Class() == bpf.ClassST && in.Op.Mode() == bpf.ModeMem
+}
+
+func isRegisterStore(in bpf.Instruction) bool {
+	return in.IsStore() && in.Op.Class() == bpf.ClassSTX && in.Op.Mode() == bpf.ModeMem
+}
