@@ -75,7 +75,7 @@ func fieldKind(ctx bpf.Context, off int64, size int) flow.Kind {
 	case at{bpf.ContextXDP, 4}, at{bpf.ContextSKB, 80}:
 		return flow.KindPacketEnd
 	}
-	if ctx == bpf.ContextXDP || ctx == bpf.ContextSKB {
+	if ctx == bpf.ContextXDP || ctx == bpf.ContextSKB || ctx == bpf.ContextPlain {
 		return flow.KindScalar
 	}
 	return flow.KindAny
