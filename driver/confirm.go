@@ -125,6 +125,7 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 	items, jobs := o.rewritesOf(program), o.jobsOf(program)
 	gave := false
 	for _, give := range []func(j *work){
+		func(j *work) { j.exits = false },
 		func(j *work) { j.registers = false },
 		func(j *work) { j.tails = false },
 		func(j *work) { j.jumps = false },

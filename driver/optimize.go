@@ -14,6 +14,7 @@ import (
 	"github.com/k2cc/k2cc/bpf/object"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/passes/exits"
 	"github.com/k2cc/k2cc/passes/jumps"
 	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/toml"
@@ -80,10 +81,11 @@ type work struct {
 	manager *passes.Manager
 	target  windows.Target
 	// jumps tells to simplify control flow, tails to let equal tails be one as
-	// well, registers to give live ranges other registers.
-	jumps, tails, registers bool
-	result                  *passes.Result
-	left                    string // why the function, or a part of what was found, was left alone
+	// well, registers to give live ranges other registers, exits to set results at
+	// exits.
+	jumps, tails, registers, exits bool
+	result                         *passes.Result
+	left                           string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept, dear those
 	// that made a program cost more than it may.
 	rejected, dear int
@@ -144,7 +146,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	if err != nil {
 		return err
 	}
-	j.jumps, j.tails, j.registers = pipeline.jumps, true, pipeline.registers
+	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
 	j.manager = &passes.Manager{
 		Pipeline: pipeline.proposers,
 		Target:   j.target,
@@ -208,10 +210,16 @@ func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, e
 		}
 		fn = out
 	}
-	if !j.registers {
-		return fn, nil
+	var err error
+	if j.registers {
+		if fn, err = registers.Simplify(ctx, fn, j.target); err != nil {
+			return nil, err
+		}
 	}
-	return registers.Simplify(ctx, fn, j.target)
+	if j.jumps && j.tails && j.exits {
+		return exits.Simplify(ctx, fn, j.target)
+	}
+	return fn, nil
 }
 
 // settle puts the function's new code into the object if the static check has

@@ -12,7 +12,7 @@ import (
 
 // defaultPipeline goes from the cheapest to the dearest: rewriting by rules of
 // thumb first, so that search gets what they leave.
-const defaultPipeline = "jumps,registers,local,enumerate,mcmc"
+const defaultPipeline = "jumps,registers,exits,local,enumerate,mcmc"
 
 // chainSteps is what Markov chains may try for one window. They find little that
 // enumeration has not found, so they get no more time than that takes.
@@ -25,6 +25,8 @@ type pipeline struct {
 	jumps bool
 	// registers tells to give live ranges other registers, at the same times.
 	registers bool
+	// exits tells to set what functions return at their exits, likewise.
+	exits     bool
 	proposers []passes.Proposer // in the string's order
 }
 
@@ -45,6 +47,9 @@ func newPipeline(s string, confirmed bool) (pipeline, error) {
 			continue
 		case "registers":
 			out.registers = confirmed
+			continue
+		case "exits":
+			out.exits = confirmed
 			continue
 		}
 		i := slices.IndexFunc(known, func(p passes.Proposer) bool { return p.Name() == name })

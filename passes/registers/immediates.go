@@ -1,50 +1,84 @@
 package registers
 
 import (
+	"slices"
+
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 )
 
-// immediates takes the constant out of the registers that hold it for nothing
-// but instructions that could have it in them: those that define it are then of
-// no use.
-func (w *webs) immediates(facts *flow.Facts, level bpf.Level) *bpf.Function {
-	s := &constants{webs: w, facts: facts, level: level, hold: map[node]int{}, keep: map[node]bool{}}
+// constants is what is known of webs that may hold nothing but constants: where
+// instructions could have the constant in them, those that define it are of no
+// use.
+type constants struct {
+	*webs
+	facts *flow.Facts
+	level bpf.Level
+	hold  map[node]int  // by web, the reads that an immediate can stand for
+	ends  map[node]int  // by web, the exits that return it
+	keep  map[node]bool // webs that something else is done with
+}
+
+func (w *webs) constants(facts *flow.Facts, level bpf.Level) *constants {
+	s := &constants{webs: w, facts: facts, level: level, hold: map[node]int{}, ends: map[node]int{}, keep: map[node]bool{}}
 	s.each(s.judge)
-	out := w.fn.Clone()
+	return s
+}
+
+// immediates takes the constant out of the registers that hold it for nothing
+// but instructions that could have it in them.
+func (w *webs) immediates(facts *flow.Facts, level bpf.Level) *bpf.Function {
+	s := w.constants(facts, level)
 	gone := map[node]bool{}
-	for n, uses := range s.hold {
-		if uses > 0 && !s.keep[n] && !w.fixed[n] {
+	for n := range s.hold {
+		if !s.keep[n] && !w.fixed[n] {
 			gone[n] = true
 		}
 	}
+	return s.without(gone)
+}
+
+// sinkable is the webs of constants that instructions could have in them, and
+// exits that return them right before, in order.
+func (s *constants) sinkable() []node {
+	var out []node
+	for _, uses := range []map[node]int{s.hold, s.ends} {
+		for n := range uses {
+			if !s.keep[n] && !s.bound[n] && !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// without is the function without webs of constants: instructions have them in
+// them, and exits right before.
+func (s *constants) without(gone map[node]bool) *bpf.Function {
+	out := s.fn.Clone()
 	for b := range out.Blocks {
 		out.Blocks[b].Code = out.Blocks[b].Code[:0:0]
-		if !w.graph.Reachable(b) {
-			out.Blocks[b].Code = w.fn.Blocks[b].Code
+		if !s.graph.Reachable(b) {
+			out.Blocks[b].Code = s.fn.Blocks[b].Code
 		}
 	}
 	s.each(func(b, i int, in bpf.Instruction, st *flow.State) {
-		dst, src := s.web(b, i)
+		dst, src, result := s.web(b, i)
 		code := &out.Blocks[b].Code
 		switch {
 		case definesConstant(in) && gone[dst]:
 			return
 		case gone[src]:
 			in, _ = s.withImmediate(in, st)
+		case gone[result]:
+			mov, _ := setsConstant(bpf.R0, st.Regs[bpf.R0])
+			mov.Pos = in.Pos
+			*code = append(*code, mov)
 		}
 		*code = append(*code, in)
 	})
 	return out
-}
-
-// constants is what is known of webs that may hold nothing but constants.
-type constants struct {
-	*webs
-	facts *flow.Facts
-	level bpf.Level
-	hold  map[node]int  // by web, the reads that an immediate can stand for
-	keep  map[node]bool // webs that something else is done with
 }
 
 // each calls f with all instructions that control may get to, and the state
@@ -58,22 +92,22 @@ func (s *constants) each(f func(b, i int, in bpf.Instruction, st *flow.State)) {
 	}
 }
 
-// web is the webs of an instruction's destination and source.
-func (s *constants) web(b, i int) (dst, src node) {
+// web is the webs of an instruction's destination and source, and what it
+// returns.
+func (s *constants) web(b, i int) (dst, src, result node) {
 	at := s.sites[b][i]
-	dst, src = none, none
-	if at.dst != none {
-		dst = s.find(at.dst)
+	find := func(n node) node {
+		if n == none {
+			return none
+		}
+		return s.find(n)
 	}
-	if at.src != none {
-		src = s.find(at.src)
-	}
-	return dst, src
+	return find(at.dst), find(at.src), find(at.result)
 }
 
 // judge notes what an instruction does with its webs.
 func (s *constants) judge(b, i int, in bpf.Instruction, st *flow.State) {
-	dst, src := s.web(b, i)
+	dst, src, result := s.web(b, i)
 	if src != none {
 		if _, ok := s.withImmediate(in, st); ok && s.facts.Reachable(b) {
 			s.hold[src]++
@@ -84,6 +118,22 @@ func (s *constants) judge(b, i int, in bpf.Instruction, st *flow.State) {
 	if dst != none && !definesConstant(in) {
 		s.keep[dst] = true
 	}
+	if result != none {
+		if _, ok := setsConstant(bpf.R0, st.Regs[bpf.R0]); ok && s.facts.Reachable(b) {
+			s.ends[result]++
+		} else {
+			s.keep[result] = true
+		}
+	}
+}
+
+// setsConstant is the instruction that gives a register the number that a value
+// is known to be.
+func setsConstant(r bpf.Register, v flow.Value) (bpf.Instruction, bool) {
+	if v.Kind != flow.KindScalar || v.Mask != 0 || v.Bits != uint64(int64(int32(v.Bits))) {
+		return bpf.Instruction{}, false
+	}
+	return bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov, Dst: r, Imm: int64(int32(v.Bits))}, true
 }
 
 // definesConstant tells whether an instruction gives a register a number.

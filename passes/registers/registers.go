@@ -20,7 +20,7 @@ type Step struct {
 	apply func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming)
 }
 
-// Steps is all changes, in the order in which they are worth trying.
+// Steps is all changes that are worth trying by themselves, in order.
 var Steps = [...]Step{
 	{"immediates", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.immediates(facts, t.Level), w.coloring().renaming()
@@ -30,6 +30,28 @@ var Steps = [...]Step{
 		c.coalesceAll()
 		return c.function(), c.renaming()
 	}},
+	{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.known(facts), identity(len(w.fn.Blocks))
+	}},
+}
+
+// Sink is a step that takes constants out of registers as "immediates" does, and
+// sets what is returned right before the exits. Of the live ranges that this may
+// be done with (see Sinkable) it leaves alone those in keep, by number.
+func Sink(keep map[int]bool) Step {
+	return Step{"sink", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+		s := w.constants(facts, t.Level)
+		gone := map[node]bool{}
+		for i, n := range s.sinkable() {
+			gone[n] = !keep[i]
+		}
+		return s.without(gone), w.coloring().renaming()
+	}}
+}
+
+// Sinkable counts the live ranges that Sink may do something with.
+func Sinkable(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) int {
+	return len(newWebs(fn, facts, needs).constants(facts, t.Level).sinkable())
 }
 
 // Apply is the function with a step applied, and where the old function holds

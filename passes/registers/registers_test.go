@@ -39,7 +39,7 @@ func TestSimplify(t *testing.T) {
 		{"another register for what is in the way", "call 7\nr7 = r0\nr6 = 5\nr8 = r6\nr8 += r7\nr0 = r8\nexit", 5, "r8 += r0"},
 		{"copies over blocks", "call 7\nr6 = r0\nif r6 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nexit", 4, "r0 += 1"},
 		{"low half, upper one zero", "call 8\nr0 &= 255\nw6 = w0\nif w6 > 5 goto L2\nr6 += 1\nL2:\nr0 = r6\nexit", 5, ""},
-		{"low half, upper one unknown", "call 7\nr6 = r0\nr6 <<= 40\nw7 = w6\nr0 = r6\nr0 += r7\nexit", 5, "w7 = w0"},
+		{"low half, upper one unknown", "call 7\nr6 = r0\nr6 *= 3\nw7 = w6\nr0 = r6\nr0 += r7\nexit", 5, "w7 = w0"},
 		{"immediate into stores", "r6 = 7\n*(u32 *)(r10 - 4) = r6\ncall 7\n*(u8 *)(r10 - 5) = r6\nexit", 4, "*(u8 *)(r10 - 5) = 7"},
 		{"immediate into a comparison", "r6 = 7\ncall 7\nif r0 > r6 goto L2\nr0 += r6\nL2:\nexit", 4, "if r0 > 7"},
 		{"immediate for a context stays in its register", "r2 = 7\n*(u32 *)(r1 + 16) = r2\nr0 = 0\nexit", 4, ""},
