@@ -30,6 +30,9 @@ var Steps = [...]Step{
 		c.coalesceAll()
 		return c.function(), c.renaming()
 	}},
+	{"fold", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.fold(facts), identity(len(w.fn.Blocks))
+	}},
 	{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.known(facts), identity(len(w.fn.Blocks))
 	}},

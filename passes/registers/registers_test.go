@@ -44,6 +44,8 @@ func TestSimplify(t *testing.T) {
 		{"immediate into a comparison", "r6 = 7\ncall 7\nif r0 > r6 goto L2\nr0 += r6\nL2:\nexit", 4, "if r0 > 7"},
 		{"immediate for a context stays in its register", "r2 = 7\n*(u32 *)(r1 + 16) = r2\nr0 = 0\nexit", 4, ""},
 		{"too wide an immediate stays", "r6 = 4294967296 ll\ncall 7\nr0 += r6\nexit", 5, ""},
+		{"a packet load's offset", "r6 = r1\nr7 = *(u32 *)(r6 + 12)\nr2 = r7\nr2 += 2\nr0 = *(u16 *)skb[r2]\nr0 += r7\nexit", 5, "skb[r7 + 2]"},
+		{"a packet load's offset that is needed later", "r6 = r1\nr7 = *(u32 *)(r6 + 12)\nr8 = r7\nr8 += 2\nr0 = *(u16 *)skb[r8]\nr0 += r7\nr0 += r8\nexit", 8, ""},
 		{"argument stays", "r6 = 7\ncall 7\nr1 = r6\nr2 = r6\ncall 23\nr0 = r6\nexit", 6, ""},
 		{"one of several constants stays", "call 7\nr6 = 7\nif r0 > 5 goto L2\nr6 = 8\nL2:\n*(u32 *)(r10 - 4) = r6\nr0 = 0\nexit", 7, ""},
 	} {
