@@ -43,7 +43,7 @@ func (w *webs) fold(facts *flow.Facts) *bpf.Function {
 }
 
 // place is an instruction of a function: block index, index in the block.
-type place struct{ block, at int }
+type place struct{ block, i int }
 
 // offsetFrom finds a register that is needed behind a legacy packet load anyway,
 // and that the load's offset differs from by a constant.

@@ -30,6 +30,9 @@ var Steps = [...]Step{
 		c.coalesceAll()
 		return c.function(), c.renaming()
 	}},
+	{"rebase", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.rebase(facts)
+	}},
 	{"fold", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.fold(facts), identity(len(w.fn.Blocks))
 	}},
@@ -83,15 +86,22 @@ func (s Step) Prove(ctx context.Context, c *encode.Checker, fn *bpf.Function, t 
 	return out, nil
 }
 
+// repeats bounds how often a step is taken: what it leaves may be more of the
+// same.
+const repeats = 8
+
 // Simplify is the function after all steps that make it smaller and are proven.
 // It fails only where ctx ends.
 func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	for _, s := range Steps {
-		out, err := s.Prove(ctx, encode.New(encode.Options{}), fn, t)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err == nil && out.Slots() < fn.Slots():
+		for range repeats {
+			out, err := s.Prove(ctx, encode.New(encode.Options{}), fn, t)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil || out.Slots() >= fn.Slots() {
+				break
+			}
 			fn = out
 		}
 	}
@@ -131,12 +141,7 @@ func (c *coloring) function() *bpf.Function {
 		code := block.Code[:0:0]
 		for i, in := range block.Code {
 			s := c.sites[b][i]
-			if s.dst != none {
-				in.Dst = c.color[c.find(s.dst)]
-			}
-			if s.src != none {
-				in.Src = c.color[c.find(s.src)]
-			}
+			in = c.renamed(b, i, in)
 			if c.copies[b][i] && s.dst != none && s.src != none && in.Dst == in.Src {
 				continue
 			}

@@ -46,6 +46,12 @@ func TestSimplify(t *testing.T) {
 		{"too wide an immediate stays", "r6 = 4294967296 ll\ncall 7\nr0 += r6\nexit", 5, ""},
 		{"a packet load's offset", "r6 = r1\nr7 = *(u32 *)(r6 + 12)\nr2 = r7\nr2 += 2\nr0 = *(u16 *)skb[r2]\nr0 += r7\nexit", 5, "skb[r7 + 2]"},
 		{"a packet load's offset that is needed later", "r6 = r1\nr7 = *(u32 *)(r6 + 12)\nr8 = r7\nr8 += 2\nr0 = *(u16 *)skb[r8]\nr0 += r7\nr0 += r8\nexit", 8, ""},
+		{"a packet pointer moves itself", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr3 = r7\nr3 += 14\nr0 = 1\nif r3 > r2 goto L2\nr0 = *(u8 *)(r7 + 2)\n*(u8 *)(r7 + 0) = r0\nL2:\nexit", 8, "r0 = *(u8 *)(r3 - 12)"},
+		{"in steps", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr3 = r7\nr3 += 14\nr0 = 1\nif r3 > r2 goto L2\nr0 = *(u8 *)(r7 + 2)\nr3 += 20\nif r3 > r2 goto L2\nr0 = *(u8 *)(r7 + 20)\nL2:\nexit", 10, "r0 = *(u8 *)(r3 - 14)"},
+		{"and back", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr3 = r7\nr3 += 14\nr0 = 1\nif r3 > r2 goto L2\nr0 = *(u8 *)(r7 + 2)\nr3 = r7\nr3 += 34\nif r3 > r2 goto L2\nr0 = *(u8 *)(r7 + 20)\nL2:\nexit", 10, "+= 20"},
+		{"the copy stays behind", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr3 = r7\nr7 += 14\nr0 = 1\nif r7 > r2 goto L2\nr0 = *(u8 *)(r3 + 2)\nL2:\nexit", 7, "r0 = *(u8 *)(r7 - 12)"},
+		{"moved on one way only", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr4 = *(u32 *)(r1 + 12)\nr0 = 1\nif r4 > 5 goto L3\nr3 = r7\nr3 += 14\nif r3 > r2 goto L2\nL3:\nr3 = r7\nr3 += 20\nif r3 > r2 goto L2\nr0 = *(u8 *)(r7 + 2)\nL2:\nexit", 12, ""},
+		{"a pointer that is added to stays", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr4 = *(u32 *)(r1 + 12)\nr3 = r7\nr3 += 14\nr0 = 1\nif r3 > r2 goto L2\nr4 &= 7\nr4 += r7\nr0 = *(u8 *)(r4 + 2)\nL2:\nexit", 11, ""},
 		{"argument stays", "r6 = 7\ncall 7\nr1 = r6\nr2 = r6\ncall 23\nr0 = r6\nexit", 6, ""},
 		{"one of several constants stays", "call 7\nr6 = 7\nif r0 > 5 goto L2\nr6 = 8\nL2:\n*(u32 *)(r10 - 4) = r6\nr0 = 0\nexit", 7, ""},
 	} {
