@@ -134,8 +134,7 @@ func (f *follower) write(at place, in bpf.Instruction, dst node) bool {
 	case f.pair.leader:
 		return f.pair.copied && !f.lives.behind(at)
 	case f.pair.follower:
-		reads := in.Reads().Has(in.Dst) && !(in.IsLoad() && in.Src == in.Dst)
-		if f.pair.copied || f.leads.behind(at) || reads && f.ahead != 0 {
+		if f.pair.copied || f.leads.behind(at) || updates(in) && f.ahead != 0 {
 			return false
 		}
 		f.ahead = 0
@@ -178,7 +177,7 @@ func (w *webs) lives(n node) *lifetime {
 			if is(s.dst) && writes {
 				live = false
 			}
-			if is(s.src) || is(s.result) || is(s.dst) && in.Reads().Has(in.Dst) {
+			if is(s.src) || is(s.result) || is(s.dst) && (!writes || updates(in)) {
 				live = true
 			}
 		}

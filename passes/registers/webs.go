@@ -292,7 +292,7 @@ func (w *webs) define(in bpf.Instruction, copied bool, s *site, held *[general]n
 			continue
 		}
 		def := w.newNode(r)
-		if held[r] != none && in.Reads().Has(r) {
+		if held[r] != none && updates(in) {
 			w.union(def, held[r])
 		}
 		if in.IsAtomic() && in.Imm == bpf.AtomicCmpXchg {
@@ -310,6 +310,18 @@ func (w *webs) define(in bpf.Instruction, copied bool, s *site, held *[general]n
 			w.edges = append(w.edges, [2]node{def, other})
 		}
 	}
+}
+
+// updates tells whether what an instruction writes has to be in the register
+// of an operand.
+func updates(in bpf.Instruction) bool {
+	switch {
+	case in.IsAtomic():
+		return in.Imm != bpf.AtomicLoadAcq
+	case in.IsALU():
+		return in.Op.ALU() != bpf.OpMov
+	}
+	return false
 }
 
 // copies is which instructions of a block are copies. One of the low half is,
