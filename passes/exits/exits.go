@@ -19,7 +19,7 @@ import (
 // maxTried bounds for how many live ranges it is tried out whether they should
 // stay as they are; maxSlots bounds the functions in which that is done.
 const (
-	maxTried = 8
+	maxTried = 12
 	maxSlots = 4096
 )
 
@@ -31,19 +31,20 @@ func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Fun
 		return fn, nil
 	}
 	w := &work{ctx: ctx, target: t, split: split}
-	best, err := w.choose()
-	if err == nil && better(best, fn) {
-		best, err = w.prove(fn)
-	} else {
-		best = fn
+	// What is no shorter may yet become so where exits are shared.
+	apart, err := w.choose()
+	if err == nil && apart.Slots() <= fn.Slots() {
+		if apart, err = w.prove(fn); err == nil {
+			apart, err = w.share(apart)
+		}
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil:
+	case err != nil || !better(apart, fn):
 		return fn, nil
 	}
-	return best, nil
+	return apart, nil
 }
 
 // work is the work on one function whose exits were split.
@@ -73,22 +74,25 @@ func bytes(fn *bpf.Function) int {
 	return n
 }
 
-// choose finds which live ranges should stay as they are: starting with none,
-// one after the other is tried. It answers the function that comes of it, not
-// proven.
+// choose finds which live ranges should stay as they are: starting with those
+// that something else is done with, one after the other is tried. It answers the
+// function that comes of it, not proven.
 func (w *work) choose() (*bpf.Function, error) {
 	facts, needs, err := analyze(w.ctx, w.split, w.target)
 	if err != nil {
 		return nil, err
 	}
-	n := registers.Sinkable(w.split, facts, needs, w.target)
+	whole, part := registers.Sinkable(w.split, facts, needs, w.target)
 	w.keep = map[int]bool{}
+	for i := range part {
+		w.keep[whole+i] = true
+	}
 	best, err := w.apply()
 	if err != nil || w.split.Slots() > maxSlots {
 		return best, err
 	}
-	for i := range min(n, maxTried) {
-		w.keep[i] = true
+	for i := range min(whole+part, maxTried) {
+		w.keep[i] = !w.keep[i]
 		out, err := w.apply()
 		if err != nil {
 			return nil, err
@@ -96,7 +100,7 @@ func (w *work) choose() (*bpf.Function, error) {
 		if better(out, best) {
 			best = out
 		} else {
-			delete(w.keep, i)
+			w.keep[i] = !w.keep[i]
 		}
 	}
 	return best, nil

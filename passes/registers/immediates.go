@@ -17,10 +17,12 @@ type constants struct {
 	hold  map[node]int  // by web, the reads that an immediate can stand for
 	ends  map[node]int  // by web, the exits that return it
 	keep  map[node]bool // webs that something else is done with
+	// copied is the webs that are copied where they are known.
+	copied map[node]bool
 }
 
 func (w *webs) constants(facts *flow.Facts, level bpf.Level) *constants {
-	s := &constants{webs: w, facts: facts, level: level, hold: map[node]int{}, ends: map[node]int{}, keep: map[node]bool{}}
+	s := &constants{webs: w, facts: facts, level: level, hold: map[node]int{}, ends: map[node]int{}, keep: map[node]bool{}, copied: map[node]bool{}}
 	s.each(s.judge)
 	return s
 }
@@ -35,27 +37,33 @@ func (w *webs) immediates(facts *flow.Facts, level bpf.Level) *bpf.Function {
 			gone[n] = true
 		}
 	}
-	return s.without(gone)
+	return s.without(gone, nil)
 }
 
 // sinkable is the webs of constants that instructions could have in them, and
-// exits that return them right before, in order.
-func (s *constants) sinkable() []node {
-	var out []node
+// exits that return them right before, in order; and likewise those that are used
+// otherwise as well, of which copies could be immediates.
+func (s *constants) sinkable() (whole, part []node) {
 	for _, uses := range []map[node]int{s.hold, s.ends} {
 		for n := range uses {
-			if !s.keep[n] && !s.bound[n] && !slices.Contains(out, n) {
-				out = append(out, n)
+			if !s.keep[n] && !s.bound[n] && !slices.Contains(whole, n) {
+				whole = append(whole, n)
 			}
 		}
 	}
-	slices.Sort(out)
-	return out
+	for n := range s.copied {
+		if s.keep[n] {
+			part = append(part, n)
+		}
+	}
+	slices.Sort(whole)
+	slices.Sort(part)
+	return whole, part
 }
 
 // without is the function without webs of constants: instructions have them in
-// them, and exits right before.
-func (s *constants) without(gone map[node]bool) *bpf.Function {
+// them, and exits right before. Of the webs in part, only copies are immediates.
+func (s *constants) without(gone, part map[node]bool) *bpf.Function {
 	out := s.fn.Clone()
 	for b := range out.Blocks {
 		out.Blocks[b].Code = out.Blocks[b].Code[:0:0]
@@ -69,8 +77,10 @@ func (s *constants) without(gone map[node]bool) *bpf.Function {
 		switch {
 		case definesConstant(in) && gone[dst]:
 			return
-		case gone[src]:
-			in, _ = s.withImmediate(in, st)
+		case gone[src], part[src] && isMove(in):
+			if now, ok := s.withImmediate(in, st); ok {
+				in = now
+			}
 		case gone[result]:
 			mov, _ := setsConstant(bpf.R0, st.Regs[bpf.R0])
 			mov.Pos = in.Pos
@@ -111,6 +121,7 @@ func (s *constants) judge(b, i int, in bpf.Instruction, st *flow.State) {
 	if src != none {
 		if _, ok := s.withImmediate(in, st); ok && s.facts.Reachable(b) {
 			s.hold[src]++
+			s.copied[src] = s.copied[src] || isMove(in)
 		} else {
 			s.keep[src] = true
 		}
@@ -126,6 +137,8 @@ func (s *constants) judge(b, i int, in bpf.Instruction, st *flow.State) {
 		}
 	}
 }
+
+func isMove(in bpf.Instruction) bool { return in.IsALU() && in.Op.ALU() == bpf.OpMov }
 
 // setsConstant is the instruction that gives a register the number that a value
 // is known to be.

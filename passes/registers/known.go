@@ -3,7 +3,6 @@ package registers
 import (
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
-	"github.com/k2cc/k2cc/windows"
 )
 
 // known is the function without computations that leave in a register what is
@@ -23,17 +22,6 @@ func (w *webs) known(facts *flow.Facts) *bpf.Function {
 			}
 		}
 		out.Blocks[b].Code = code
-	}
-	return out
-}
-
-// identity says that all registers hold what they held.
-func identity(blocks int) windows.Renaming {
-	out := make(windows.Renaming, blocks)
-	for b := range out {
-		for r := range out[b] {
-			out[b][r] = windows.Held(bpf.Register(r))
-		}
 	}
 	return out
 }

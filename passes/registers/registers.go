@@ -34,10 +34,10 @@ var Steps = [...]Step{
 		return w.rebase(facts)
 	}},
 	{"fold", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
-		return w.fold(facts), identity(len(w.fn.Blocks))
+		return w.fold(facts), windows.Identity(len(w.fn.Blocks))
 	}},
 	{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
-		return w.known(facts), identity(len(w.fn.Blocks))
+		return w.known(facts), windows.Identity(len(w.fn.Blocks))
 	}},
 }
 
@@ -47,17 +47,23 @@ var Steps = [...]Step{
 func Sink(keep map[int]bool) Step {
 	return Step{"sink", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		s := w.constants(facts, t.Level)
-		gone := map[node]bool{}
-		for i, n := range s.sinkable() {
+		whole, part := s.sinkable()
+		gone, copied := map[node]bool{}, map[node]bool{}
+		for i, n := range whole {
 			gone[n] = !keep[i]
 		}
-		return s.without(gone), w.coloring().renaming()
+		for i, n := range part {
+			copied[n] = !keep[len(whole)+i]
+		}
+		return s.without(gone, copied), w.coloring().renaming()
 	}}
 }
 
-// Sinkable counts the live ranges that Sink may do something with.
-func Sinkable(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) int {
-	return len(newWebs(fn, facts, needs).constants(facts, t.Level).sinkable())
+// Sinkable counts the live ranges that Sink may do something with: first those
+// that it does away with, then those of which it leaves other uses.
+func Sinkable(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (whole, part int) {
+	w, p := newWebs(fn, facts, needs).constants(facts, t.Level).sinkable()
+	return len(w), len(p)
 }
 
 // Apply is the function with a step applied, and where the old function holds
