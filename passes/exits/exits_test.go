@@ -38,7 +38,7 @@ func TestSimplify(t *testing.T) {
 			"*(u32 *)(r10 - 4) = 0; r2 = r10; r2 += -4; r1 = @1 ll; call 1; if r0 == 0; *(u64 *)(r0 + 0) = 5; r0 = 0; exit"},
 		{"copies of what is compared as well",
 			"r7 = 2\nr6 = *(u32 *)(r1 + 12)\nif r7 > r6 goto L9\nL1: call 7\nif r0 > 9 goto L9\nL2: r1 = r6\ncall 23\nr7 = r0\nif r7 == 7 goto L9\nL3: r7 = 2\nL9: r0 = r7\nexit",
-			"r0 = 2; r6 = *(u32 *)(r1 + 12); if r0 > r6; call 7; if r0 > 9; r1 = r6; call 23; if r0 == 7; r0 = 2; exit"},
+			"r7 = 2; r6 = *(u32 *)(r1 + 12); if r7 > r6; call 7; if r0 > 9; r1 = r6; call 23; if r0 == 7; r0 = 2; exit"},
 		{"two results of which one follows from what the branch tells",
 			"*(u32 *)(r10 - 4) = 0\n" + lookup + "r1 = 1\nif r0 == 0 goto L9\nL1: *(u64 *)(r0 + 0) = 5\nr1 = 0\nL9: r0 = r1\nexit",
 			"*(u32 *)(r10 - 4) = 0; r2 = r10; r2 += -4; r1 = @1 ll; call 1; if r0 == 0; *(u64 *)(r0 + 0) = 5; r0 = 1; r0 ^= 1; exit"},
