@@ -260,15 +260,25 @@ func (o *rewriter) target(fn *bpf.Function, cfg toml.Config) windows.Target {
 			shared[k] = cfg.Memory.IsShared(region)
 		}
 	}
+	confirmed, allowed := o.confirmed(fn), 0
+	if confirmed {
+		allowed = slack
+	}
 	return windows.Target{
 		Level:     level,
 		BigEndian: o.file.Program().BigEndian,
 		Atomics:   cfg.Goal == toml.GoalSize,
 		Shared:    shared,
-		Confirmed: o.confirmed(fn),
+		Confirmed: confirmed,
 		Costs:     costModel(cfg),
+		Slack:     allowed,
 	}
 }
+
+// slack is how many bytes of machine code one rewrite may cost where the kernel
+// tells what the program costs: about what it takes to have immediates in a few
+// instructions that got them from a register.
+const slack = 6
 
 // costModel is what the settings say of costs.
 func costModel(cfg toml.Config) cost.Model {

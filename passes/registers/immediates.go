@@ -82,7 +82,7 @@ func (s *constants) without(gone, part map[node]bool) *bpf.Function {
 				in = now
 			}
 		case gone[result]:
-			mov, _ := setsConstant(bpf.R0, st.Regs[bpf.R0])
+			mov, _ := setsConstant(bpf.R0, st.Regs[bpf.R0], s.level)
 			mov.Pos = in.Pos
 			*code = append(*code, mov)
 		}
@@ -130,7 +130,7 @@ func (s *constants) judge(b, i int, in bpf.Instruction, st *flow.State) {
 		s.keep[dst] = true
 	}
 	if result != none {
-		if _, ok := setsConstant(bpf.R0, st.Regs[bpf.R0]); ok && s.facts.Reachable(b) {
+		if _, ok := setsConstant(bpf.R0, st.Regs[bpf.R0], s.level); ok && s.facts.Reachable(b) {
 			s.ends[result]++
 		} else {
 			s.keep[result] = true
@@ -142,11 +142,13 @@ func isMove(in bpf.Instruction) bool { return in.IsALU() && in.Op.ALU() == bpf.O
 
 // setsConstant is the instruction that gives a register the number that a value
 // is known to be.
-func setsConstant(r bpf.Register, v flow.Value) (bpf.Instruction, bool) {
-	if v.Kind != flow.KindScalar || v.Mask != 0 || v.Bits != uint64(int64(int32(v.Bits))) {
-		return bpf.Instruction{}, false
+func setsConstant(r bpf.Register, v flow.Value, level bpf.Level) (bpf.Instruction, bool) {
+	in := bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov, Dst: r, Imm: int64(int32(v.Bits))}
+	if v.Bits != uint64(in.Imm) {
+		in.Op = bpf.ClassALU | bpf.OpMov
 	}
-	return bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov, Dst: r, Imm: int64(int32(v.Bits))}, true
+	fits := v.Bits == uint64(in.Imm) || v.Bits>>32 == 0 && level >= bpf.V3
+	return in, fits && v.Kind == flow.KindScalar && v.Mask == 0
 }
 
 // definesConstant tells whether an instruction gives a register a number.
