@@ -6,13 +6,14 @@ import (
 	"strings"
 
 	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/passes/fields"
 	"github.com/k2cc/k2cc/passes/local"
 	"github.com/k2cc/k2cc/passes/search"
 )
 
 // defaultPipeline goes from the cheapest to the dearest: rewriting by rules of
 // thumb first, so that search gets what they leave.
-const defaultPipeline = "jumps,registers,exits,local,enumerate,mcmc"
+const defaultPipeline = "jumps,registers,exits,local,fields,enumerate,mcmc"
 
 // chainSteps is what Markov chains may try for one window. They find little that
 // enumeration has not found, so they get no more time than that takes.
@@ -37,7 +38,7 @@ func newPipeline(s string, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
 	}
-	known := []passes.Proposer{local.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{Steps: chainSteps})}
+	known := []passes.Proposer{local.New(), fields.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{Steps: chainSteps})}
 	var out pipeline
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.TrimSpace(name)
@@ -56,7 +57,7 @@ func newPipeline(s string, confirmed bool) (pipeline, error) {
 		if i < 0 {
 			return pipeline{}, fmt.Errorf("passes = %q: no pass is called %q", s, name)
 		}
-		if confirmed || name == "local" {
+		if confirmed || name == "local" || name == "fields" {
 			out.proposers = append(out.proposers, known[i])
 		}
 	}
