@@ -16,6 +16,7 @@ const (
 	ContextOther                // R1 points to a context of some other kind
 	ContextXDP                  // struct xdp_md
 	ContextSKB                  // struct __sk_buff
+	ContextPlain                // a context of which four bytes are never a pointer
 )
 
 // Function is a stretch of code with one entry, its first block.

@@ -93,6 +93,9 @@ func (o *rewriter) repair(ctx context.Context, c verify.Comparison, opts verify.
 	} else if bad, err := o.bad(ctx, out, before, opts); err != nil || len(bad) == 0 {
 		return out, err
 	}
+	if out, ok, err := o.stricter(ctx, c, opts); err != nil || ok {
+		return out, err
+	}
 	items := o.rewritesOf(c.Name)
 	loads := 0
 	_, dropped, err := verify.Guilty(ctx, items, func(ctx context.Context, kept []rewrite) (bool, error) {
@@ -119,12 +122,46 @@ func (o *rewriter) repair(ctx context.Context, c verify.Comparison, opts verify.
 	return o.without(ctx, c.Name, dropped)
 }
 
+// maxAnew is how many slots a program may have for all of its rewrites to be
+// looked for anew because one is too dear.
+const maxAnew = 256
+
+// stricter looks for the rewrites of a small program anew where they cost too
+// much together, and lets none cost more than what it replaces.
+func (o *rewriter) stricter(ctx context.Context, c verify.Comparison, opts verify.Options) ([]byte, bool, error) {
+	jobs := o.jobsOf(c.Name)
+	slots, slack := 0, 0
+	for _, j := range jobs {
+		slots += j.slots
+		slack += j.target.Slack
+	}
+	if c.Verdict != verify.Kept || slack == 0 || slots > maxAnew {
+		return nil, false, nil
+	}
+	for _, j := range jobs {
+		j.target.Slack, j.manager.Target.Slack = 0, 0
+		if err := o.begin(ctx, j); err != nil {
+			return nil, false, err
+		}
+	}
+	if err := o.search(ctx, jobs); err != nil {
+		return nil, false, err
+	}
+	out, err := o.bytes()
+	if err != nil {
+		return nil, false, err
+	}
+	bad, err := o.bad(ctx, out, []verify.ProgramResult{c.Old}, opts)
+	return out, len(bad) == 0, err
+}
+
 // keepShape looks for rewrites anew without those changes of control flow and
 // registers that alone make the program fail to load or cost too much.
 func (o *rewriter) keepShape(ctx context.Context, program string, before []verify.ProgramResult, opts verify.Options) error {
 	items, jobs := o.rewritesOf(program), o.jobsOf(program)
 	gave := false
 	for _, give := range []func(j *work){
+		func(j *work) { j.exits = false },
 		func(j *work) { j.registers = false },
 		func(j *work) { j.tails = false },
 		func(j *work) { j.jumps = false },

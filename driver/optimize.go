@@ -14,6 +14,7 @@ import (
 	"github.com/k2cc/k2cc/bpf/object"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/passes/exits"
 	"github.com/k2cc/k2cc/passes/jumps"
 	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/toml"
@@ -85,10 +86,11 @@ type work struct {
 	manager *passes.Manager
 	target  windows.Target
 	// jumps tells to simplify control flow, tails to let equal tails be one as
-	// well, registers to give live ranges other registers.
-	jumps, tails, registers bool
-	result                  *passes.Result
-	left                    string // why the function, or a part of what was found, was left alone
+	// well, registers to give live ranges other registers, exits to set results at
+	// exits.
+	jumps, tails, registers, exits bool
+	result                         *passes.Result
+	left                           string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept, dear those
 	// that made a program cost more than it may.
 	rejected, dear int
@@ -154,7 +156,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 			pipeline.proposers[i] = o.opts.Wrap(p)
 		}
 	}
-	j.jumps, j.tails, j.registers = pipeline.jumps, true, pipeline.registers
+	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
 	j.manager = &passes.Manager{
 		Pipeline: pipeline.proposers,
 		Target:   j.target,
@@ -218,10 +220,16 @@ func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, e
 		}
 		fn = out
 	}
-	if !j.registers {
-		return fn, nil
+	var err error
+	if j.registers {
+		if fn, err = registers.Simplify(ctx, fn, j.target); err != nil {
+			return nil, err
+		}
 	}
-	return registers.Simplify(ctx, fn, j.target)
+	if j.jumps && j.tails && j.exits {
+		return exits.Simplify(ctx, fn, j.target)
+	}
+	return fn, nil
 }
 
 // settle puts the function's new code into the object if the static check has
@@ -262,15 +270,25 @@ func (o *rewriter) target(fn *bpf.Function, cfg toml.Config) windows.Target {
 			shared[k] = cfg.Memory.IsShared(region)
 		}
 	}
+	confirmed, allowed := o.confirmed(fn), 0
+	if confirmed {
+		allowed = slack
+	}
 	return windows.Target{
 		Level:     level,
 		BigEndian: o.file.Program().BigEndian,
 		Atomics:   cfg.Goal == toml.GoalSize,
 		Shared:    shared,
-		Confirmed: o.confirmed(fn),
+		Confirmed: confirmed,
 		Costs:     costModel(cfg),
+		Slack:     allowed,
 	}
 }
+
+// slack is how many bytes of machine code one rewrite may cost where the kernel
+// tells what the program costs: about what it takes to have immediates in a few
+// instructions that got them from a register.
+const slack = 6
 
 // costModel is what the settings say of costs.
 func costModel(cfg toml.Config) cost.Model {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/k2cc/k2cc/passes"
+	"github.com/k2cc/k2cc/passes/fields"
 	"github.com/k2cc/k2cc/passes/local"
 	"github.com/k2cc/k2cc/passes/rules"
 	"github.com/k2cc/k2cc/passes/search"
@@ -13,7 +14,7 @@ import (
 
 // defaultPipeline goes from the cheapest to the dearest: rules first, then
 // rewriting by what values are, so that search gets what they leave.
-const defaultPipeline = "jumps,registers,rules,local,enumerate,mcmc"
+const defaultPipeline = "jumps,registers,exits,rules,local,fields,enumerate,mcmc"
 
 // chainSteps is what Markov chains may try for one window. They find little that
 // enumeration has not found, so they get no more time than that takes.
@@ -26,6 +27,8 @@ type pipeline struct {
 	jumps bool
 	// registers tells to give live ranges other registers, at the same times.
 	registers bool
+	// exits tells to set what functions return at their exits, likewise.
+	exits     bool
 	proposers []passes.Proposer // in the string's order
 }
 
@@ -40,7 +43,7 @@ func newPipeline(s string, confirmed bool) (pipeline, error) {
 	if err != nil {
 		return pipeline{}, err
 	}
-	known := []passes.Proposer{rules.New(shipped), local.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{Steps: chainSteps})}
+	known := []passes.Proposer{rules.New(shipped), local.New(), fields.New(), search.Enumerate(search.EnumerateOptions{}), search.MCMC(search.MCMCOptions{Steps: chainSteps})}
 	var out pipeline
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.TrimSpace(name)
@@ -51,12 +54,15 @@ func newPipeline(s string, confirmed bool) (pipeline, error) {
 		case "registers":
 			out.registers = confirmed
 			continue
+		case "exits":
+			out.exits = confirmed
+			continue
 		}
 		i := slices.IndexFunc(known, func(p passes.Proposer) bool { return p.Name() == name })
 		if i < 0 {
 			return pipeline{}, fmt.Errorf("passes = %q: no pass is called %q", s, name)
 		}
-		if confirmed || name == "local" {
+		if confirmed || name == "local" || name == "fields" {
 			out.proposers = append(out.proposers, known[i])
 		}
 	}

@@ -128,7 +128,7 @@ var (
 		"array": {Type: 2, KeySize: 4, ValueSize: 8},
 	}
 	contexts = map[string]bpf.Context{
-		"xdp": bpf.ContextXDP, "skb": bpf.ContextSKB, "other": bpf.ContextOther, "none": bpf.ContextNone,
+		"xdp": bpf.ContextXDP, "skb": bpf.ContextSKB, "plain": bpf.ContextPlain, "other": bpf.ContextOther, "none": bpf.ContextNone,
 	}
 )
 

@@ -260,11 +260,11 @@ func (ob *obligation) sameKind(r string, a, b value) error {
 // fields wants the stores to fields, already matched in number, place and
 // form, to store the same.
 func (ob *obligation) fields(*windows.Window) error {
-	neu := ob.new.storesToFields()
-	for i, a := range ob.old.storesToFields() {
-		ob.add("a store to the context", a.v.node, neu[i].v.node)
+	matches, err := matchFields(ob.old, ob.new)
+	for _, m := range matches {
+		ob.add("a store to the context", m.value(ob.old).node, m.new.v.node)
 	}
-	return nil
+	return err
 }
 
 // memory wants every byte that either code wrote to end up the same, own stack

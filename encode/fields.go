@@ -75,8 +75,69 @@ func fieldKind(ctx bpf.Context, off int64, size int) flow.Kind {
 	case at{bpf.ContextXDP, 4}, at{bpf.ContextSKB, 80}:
 		return flow.KindPacketEnd
 	}
-	if ctx == bpf.ContextXDP || ctx == bpf.ContextSKB {
+	if ctx == bpf.ContextXDP || ctx == bpf.ContextSKB || ctx == bpf.ContextPlain {
 		return flow.KindScalar
 	}
 	return flow.KindAny
+}
+
+// match is stores to fields of the old code, and what the new code has in their
+// place.
+type match struct {
+	old []event
+	new event
+}
+
+// value is what the old stores leave in the place of the new one.
+func (m match) value(old *machine) value {
+	if len(m.old) == 1 {
+		return m.old[0].v
+	}
+	lo, hi := m.old[0], m.old[1]
+	if (lo.addr.off > hi.addr.off) != old.big {
+		lo, hi = hi, lo
+	}
+	return old.Concat(hi.v, lo.v)
+}
+
+// matchFields finds which stores to fields stand for which. They are the same,
+// or one of eight bytes stands for two that follow each other.
+func matchFields(old, new *machine) ([]match, error) {
+	a, b := old.storesToFields(), new.storesToFields()
+	var out []match
+	for _, e := range b {
+		n := 0
+		switch {
+		case len(a) >= 1 && sameForm(a[0], e):
+			n = 1
+		case len(a) >= 2 && old.isPair(a[0], a[1], e):
+			n = 2
+		default:
+			return nil, unsafef("%v: another store to the context", e.in)
+		}
+		out = append(out, match{a[:n], e})
+		a = a[n:]
+	}
+	if len(a) > 0 {
+		return nil, unsafef("%v: a store to the context left out", a[0].in)
+	}
+	return out, nil
+}
+
+// isPair tells whether a store of eight bytes covers two others of four in the
+// control block of an sk_buff, which is mere memory to the verifier
+// (net/core/filter.c: bpf_skb_is_valid_access). Across calls, stores are counted
+// one by one.
+func (mc *machine) isPair(x, y, e event) bool {
+	const from, to = 48, 68 // cb in struct __sk_buff
+	if x.addr.off > y.addr.off {
+		x, y = y, x
+	}
+	store := func(ev event, size int) bool {
+		return ev.addr.kind == flow.KindContext && ev.addr.base == mc.context && ev.size == size &&
+			ev.in.Op.Class() == bpf.ClassSTX && ev.addr.off == int64(ev.in.Off)
+	}
+	return mc.fn.Context == bpf.ContextSKB && len(mc.calls) == 0 && store(x, 4) && store(y, 4) && store(e, 8) &&
+		x.addr.off == e.addr.off && y.addr.off == e.addr.off+4 &&
+		e.addr.off%8 == 0 && e.addr.off >= from && e.addr.off+8 <= to
 }

@@ -1,8 +1,10 @@
 package encode
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
@@ -86,12 +88,36 @@ func (p *pair) run(in world) (string, error) {
 	return p.compare(in.Regs[bpf.R10], a, b), nil
 }
 
+// fieldByte is a byte stored to the context.
+type fieldByte struct {
+	pointer, off int
+	value        byte
+}
+
+// storeField notes the bytes of a store to the context.
+func (o *outcome) storeField(ev event, v uint64) {
+	for i := range ev.size {
+		shift := 8 * i
+		if o.Big {
+			shift = 8 * (ev.size - 1 - i)
+		}
+		o.toFields = append(o.toFields, fieldByte{ev.addr.base.id, int(ev.addr.off) + i, byte(v >> shift)})
+	}
+}
+
+// sameFields tells whether the same was stored to each byte of the context, one
+// after the other.
+func sameFields(a, b []fieldByte) bool {
+	order := func(x, y fieldByte) int { return cmp.Or(cmp.Compare(x.pointer, y.pointer), cmp.Compare(x.off, y.off)) }
+	return slices.Equal(slices.SortedStableFunc(slices.Values(a), order), slices.SortedStableFunc(slices.Values(b), order))
+}
+
 // outcome is what one code leaves behind.
 type outcome struct {
 	semantics.State
 	taken    bool
-	toFields []uint64 // stored to the context
-	atomics  int      // so far
+	toFields []fieldByte // stored to the context
+	atomics  int         // so far
 	open     func(n int) uint64
 	calls    []moment // as each call found it
 }
@@ -155,7 +181,7 @@ func (o *outcome) access(in bpf.Instruction, ev event, field func(Field) uint64)
 		if in.Op.Class() == bpf.ClassSTX {
 			v = o.Regs[in.Src]
 		}
-		o.toFields = append(o.toFields, v&maskOf(size))
+		o.storeField(ev, v)
 		return
 	}
 	v := field(Field{Pointer: ev.addr.base.id, Off: int(ev.addr.off), Size: ev.size, Stores: ev.epoch})
@@ -181,10 +207,8 @@ func (p *pair) compare(frame uint64, a, b *outcome) string {
 			return fmt.Sprintf("r%d: %#x and %#x, of which %#x is needed", r, a.Regs[r], b.Regs[r], live)
 		}
 	}
-	for i := range max(len(a.toFields), len(b.toFields)) {
-		if i >= len(a.toFields) || i >= len(b.toFields) || a.toFields[i] != b.toFields[i] {
-			return "a store to the context"
-		}
+	if !sameFields(a.toFields, b.toFields) {
+		return "a store to the context"
 	}
 	for _, m := range []map[uint64]byte{a.Memory, b.Memory} {
 		for at := range m {

@@ -90,17 +90,12 @@ func (mc *machine) readFirst(a address) bool {
 	return false
 }
 
-// checkFields wants the stores to fields unchanged and in order, and each load
-// to be one that the old code does between the same stores.
+// checkFields wants the stores to fields unchanged and in order, but for those
+// that may be one, and each load to be one that the old code does between the
+// same stores.
 func checkFields(old, new *machine) error {
-	a, b := old.storesToFields(), new.storesToFields()
-	if len(a) != len(b) {
-		return unsafef("other number of stores to the context")
-	}
-	for i := range a {
-		if !sameForm(a[i], b[i]) {
-			return unsafef("%v: another store to the context", b[i].in)
-		}
+	if _, err := matchFields(old, new); err != nil {
+		return err
 	}
 	for _, e := range new.events {
 		if e.field && e.load && !old.didAt(e) {

@@ -2,10 +2,12 @@ package windows_test
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/windows"
 )
@@ -188,6 +190,26 @@ func TestSame(t *testing.T) {
 		o.Facts = state(tt.facts)
 		if got := w.Same(&o); got != tt.same {
 			t.Errorf("%s: same %v, want %v", tt.facts, got, tt.same)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	store := code(t, "r1 = 0\n*(u32 *)(r10 - 4) = r1")
+	limited := cost.Model{Limits: cost.Limits{Code: cost.Limit{Set: true}}}
+	bytes := cost.Of(store).Bytes
+	for _, tt := range []struct {
+		name string
+		w    windows.Window
+		want int
+	}{
+		{"of its code", windows.Window{Code: store, Target: windows.Target{Costs: limited}}, bytes},
+		{"of the input", windows.Window{Input: cost.Cost{Bytes: 99}, Target: windows.Target{Costs: limited}}, 99},
+		{"with slack", windows.Window{Code: store, Target: windows.Target{Costs: limited, Slack: 6}}, bytes + 6},
+		{"none", windows.Window{Code: store, Target: windows.Target{Slack: 6}}, math.MaxInt},
+	} {
+		if got := tt.w.Bounds().Bytes; got != tt.want {
+			t.Errorf("%s: %d bytes, want %d", tt.name, got, tt.want)
 		}
 	}
 }

@@ -19,3 +19,15 @@ type Holder struct {
 
 // Held is what the old code has in a register.
 func Held(r bpf.Register) Holder { return Holder{Known: true, Reg: r} }
+
+// Identity is the renaming of as many blocks in which all registers hold what
+// they held.
+func Identity(blocks int) Renaming {
+	out := make(Renaming, blocks)
+	for b := range out {
+		for r := range out[b] {
+			out[b][r] = Held(bpf.Register(r))
+		}
+	}
+	return out
+}

@@ -165,6 +165,9 @@ type Target struct {
 	// Costs says what is better, and how much worse than the input a
 	// replacement may be.
 	Costs cost.Model
+	// Slack is how many bytes of machine code one replacement may take more than
+	// its share, where what all take together is measured afterwards.
+	Slack int
 }
 
 // Bounds is what a replacement may cost at most.
@@ -173,7 +176,11 @@ func (w *Window) Bounds() cost.Cost {
 	if before == (cost.Cost{}) {
 		before = cost.Of(w.Code)
 	}
-	return w.Costs.Bounds(before)
+	most := w.Costs.Bounds(before)
+	if w.Costs.Limits.Code.Set {
+		most.Bytes += w.Slack
+	}
+	return most
 }
 
 // End is the index in the block behind the window's last instruction.

@@ -142,6 +142,12 @@ var valueTests = []factTest{
 		? r3 = any
 		? r4 = scalar[0,65535]
 		exit`},
+	{name: "a context without pointers in four bytes", context: "plain", code: `
+		r2 = *(u32 *)(r1 + 0)
+		r3 = *(u64 *)(r1 + 8)
+		? r2 = scalar[0,4294967295]
+		? r3 = any
+		exit`},
 	{name: "a callee's argument may be a context", code: `
 		r2 = *(u32 *)(r1 + 76)
 		? r2 = any

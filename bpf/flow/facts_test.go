@@ -39,7 +39,7 @@ func parse(code string) *bpf.Function {
 }
 
 var contexts = map[string]bpf.Context{
-	"": bpf.ContextNone, "other": bpf.ContextOther, "xdp": bpf.ContextXDP, "skb": bpf.ContextSKB,
+	"": bpf.ContextNone, "other": bpf.ContextOther, "xdp": bpf.ContextXDP, "skb": bpf.ContextSKB, "plain": bpf.ContextPlain,
 }
 
 var (

@@ -208,6 +208,8 @@ func contextField(ctx bpf.Context, off int64, size int) (Kind, int) {
 		l = layout{data: 0, end: 4, meta: 8}
 	case ctx == bpf.ContextSKB:
 		l = layout{data: 76, end: 80, meta: 140}
+	case ctx == bpf.ContextPlain && off%4 == 0:
+		return KindScalar, -1
 	default:
 		return KindAny, -1
 	}

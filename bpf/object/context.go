@@ -28,6 +28,21 @@ var contextPrefixes = []struct {
 	{"lwt_out", bpf.ContextSKB},
 	{"lwt_xmit", bpf.ContextSKB},
 	{"lwt_seg6local", bpf.ContextSKB},
+	// The verifier takes loads of four bytes for numbers in these
+	// (tp_prog_is_valid_access and the like in kernel/trace/bpf_trace.c,
+	// sock_addr_is_valid_access in net/core/filter.c and its neighbours).
+	{"tracepoint", bpf.ContextPlain},
+	{"tp", bpf.ContextPlain},
+	{"kprobe", bpf.ContextPlain},
+	{"kretprobe", bpf.ContextPlain},
+	{"ksyscall", bpf.ContextPlain},
+	{"kretsyscall", bpf.ContextPlain},
+	{"uprobe", bpf.ContextPlain},
+	{"uretprobe", bpf.ContextPlain},
+	{"usdt", bpf.ContextPlain},
+	{"perf_event", bpf.ContextPlain},
+	{"sockops", bpf.ContextPlain},
+	{"cgroup", bpf.ContextPlain},
 }
 
 // contextOf is the kind of context that a function of the section gets. Where

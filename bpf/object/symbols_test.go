@@ -132,15 +132,17 @@ func TestContext(t *testing.T) {
 		{"netkit/primary", false, bpf.ContextSKB},
 		{"cgroup_skb/egress", false, bpf.ContextSKB},
 		{"cgroup/skb", false, bpf.ContextSKB},
-		{"cgroup/connect4", false, bpf.ContextOther},
+		{"cgroup/connect4", false, bpf.ContextPlain},
 		{"socket", false, bpf.ContextSKB},
 		{"socket1", false, bpf.ContextSKB},
-		{"sockops", false, bpf.ContextOther},
+		{"sockops", false, bpf.ContextPlain},
 		{"sk_skb/stream_parser", false, bpf.ContextSKB},
 		{"sk_msg", false, bpf.ContextOther},
 		{"flow_dissector", false, bpf.ContextSKB},
 		{"lwt_seg6local", false, bpf.ContextSKB},
-		{"kprobe/sys_open", false, bpf.ContextOther},
+		{"kprobe/sys_open", false, bpf.ContextPlain},
+		{"tracepoint/xdp/xdp_exception", false, bpf.ContextPlain},
+		{"sk_lookup", false, bpf.ContextOther},
 	}
 	for _, tt := range tests {
 		if got := contextOf(tt.section, tt.sub); got != tt.want {

@@ -103,18 +103,29 @@ type place struct{ block, at int }
 type merge struct{ from, to place }
 
 // mergeTails lets blocks share what they do at their end: of the places of one
-// class, all jump to the one that stands last.
+// class, all jump to the one that stands last. That is one that control falls
+// into, if there is one: blocks that are only jumped to can go.
 func (e *editor) mergeTails() bool {
 	c, err := newClasses(e.fn)
 	if err != nil {
 		return false
 	}
-	m := merger{classes: c, last: map[class]place{}, cut: map[int]int{}, kept: map[int]int{}}
+	m := merger{
+		classes: c, last: map[class]place{}, stays: map[class]place{}, jumper: map[int]int{},
+		cut: map[int]int{}, kept: map[int]int{},
+	}
 	for b, places := range c.places {
 		for i, k := range places {
-			if !c.fn.Blocks[b].Code[i].IsGoto() {
-				m.last[k] = place{b, i}
+			if c.fn.Blocks[b].Code[i].IsGoto() {
+				continue
 			}
+			m.last[k] = place{b, i}
+			if i > 0 || !m.removable(b) {
+				m.stays[k] = place{b, i}
+			}
+		}
+		if in := last(c.fn.Blocks[b]); in != nil && in.IsJump() {
+			m.jumper[c.index[in.Target]] = b
 		}
 	}
 	for b := range c.places {
@@ -132,10 +143,13 @@ func (e *editor) mergeTails() bool {
 type merger struct {
 	*classes
 	last   map[class]place
+	stays  map[class]place // likewise, of those that can't go
+	jumper map[int]int     // by block, the last one that jumps to it
 	merges []merge
 	cut    map[int]int // by block that will jump away, from where on
 	kept   map[int]int // by block that is jumped into, the last place
 	facts  *flow.Facts // once they are wanted
+	needs  *flow.Needs // likewise
 }
 
 // worthwhile finds the earliest place of a block from which on it does what
@@ -146,17 +160,30 @@ func (m *merger) worthwhile(b int) (merge, bool) {
 		if code[i].IsGoto() {
 			break
 		}
-		to := m.last[k]
+		to := m.target(place{b, i}, k)
 		if to.block == b {
 			continue
 		}
 		saved := bpf.Slots(code[i:]) - 1 // the jump that comes in
-		if i == 0 && b > 0 && !fallsThrough(m.fn.Blocks[b-1]) {
+		if i == 0 && m.removable(b) {
 			saved++ // who jumps to the block will jump on
 		}
 		return merge{place{b, i}, to}, saved > 0
 	}
 	return merge{}, false
+}
+
+// removable tells whether nothing falls into a block.
+func (m *merger) removable(b int) bool { return b > 0 && !fallsThrough(m.fn.Blocks[b-1]) }
+
+// target is the place of a class that the one at p could jump to. No jump leads
+// backwards that did not.
+func (m *merger) target(p place, k class) place {
+	to, ok := m.stays[k]
+	if ok && (to.block > p.block || p.at == 0 && m.removable(p.block) && m.jumper[p.block] <= to.block) {
+		return to
+	}
+	return m.last[k]
 }
 
 // compatible tells whether a merge does not cut off what another one leads to.
@@ -174,25 +201,37 @@ func (m *merger) add(x merge) {
 	m.kept[x.to.block] = max(m.kept[x.to.block], x.to.at)
 }
 
-// alike tells whether registers hold values of the same kinds at both places:
-// the verifier wants an instruction that accesses memory to have pointers of one
-// kind.
+// alike tells whether registers that are read from there on hold values of the
+// same kinds at both places: the verifier wants an instruction that accesses
+// memory to have pointers of one kind.
 func (e *editor) alike(m *merger, x merge) bool {
 	if m.facts == nil {
 		facts, err := flow.Analyze(e.ctx, m.fn, flow.Options{BigEndian: e.bigEndian})
 		if err != nil {
 			return false
 		}
+		if m.needs, err = flow.Liveness(m.fn, facts); err != nil {
+			return false
+		}
 		m.facts = facts
 	}
 	a, b := m.facts.Before(x.from.block, x.from.at), m.facts.Before(x.to.block, x.to.at)
+	live := m.before(x.to)
 	for r := range a.Regs {
 		p, q := a.Regs[r].Kind, b.Regs[r].Kind
-		if p != q && p != flow.KindNone && q != flow.KindNone {
+		if live.Regs[r] != 0 && p != q && p != flow.KindNone && q != flow.KindNone {
 			return false
 		}
 	}
 	return true
+}
+
+// before is what is read from a place on.
+func (m *merger) before(p place) flow.Live {
+	if p.at == 0 {
+		return m.needs.In(p.block)
+	}
+	return m.needs.After(p.block, p.at-1)
 }
 
 // blocks is the function's blocks with all merges done.

@@ -353,7 +353,7 @@ func (k *work) fieldKind(p place) flow.Kind {
 		return flow.KindScalar
 	}
 	switch k.w.Fn.Context {
-	case bpf.ContextOther:
+	case bpf.ContextOther, bpf.ContextPlain:
 		return flow.KindScalar
 	case bpf.ContextXDP:
 		return fieldOf(p.off, map[int64]flow.Kind{0: flow.KindPacket, 4: flow.KindPacketEnd, 8: flow.KindPacket})

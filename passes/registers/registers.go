@@ -20,7 +20,7 @@ type Step struct {
 	apply func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming)
 }
 
-// Steps is all changes, in the order in which they are worth trying.
+// Steps is all changes that are worth trying by themselves, in order.
 var Steps = [...]Step{
 	{"immediates", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.immediates(facts, t.Level), w.coloring().renaming()
@@ -30,6 +30,40 @@ var Steps = [...]Step{
 		c.coalesceAll()
 		return c.function(), c.renaming()
 	}},
+	{"rebase", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.rebase(facts)
+	}},
+	{"fold", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.fold(facts), windows.Identity(len(w.fn.Blocks))
+	}},
+	{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.known(facts), windows.Identity(len(w.fn.Blocks))
+	}},
+}
+
+// Sink is a step that takes constants out of registers as "immediates" does, and
+// sets what is returned right before the exits. Of the live ranges that this may
+// be done with (see Sinkable) it leaves alone those in keep, by number.
+func Sink(keep map[int]bool) Step {
+	return Step{"sink", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+		s := w.constants(facts, t.Level)
+		whole, part := s.sinkable()
+		gone, copied := map[node]bool{}, map[node]bool{}
+		for i, n := range whole {
+			gone[n] = !keep[i]
+		}
+		for i, n := range part {
+			copied[n] = !keep[len(whole)+i]
+		}
+		return s.without(gone, copied), w.coloring().renaming()
+	}}
+}
+
+// Sinkable counts the live ranges that Sink may do something with: first those
+// that it does away with, then those of which it leaves other uses.
+func Sinkable(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (whole, part int) {
+	w, p := newWebs(fn, facts, needs).constants(facts, t.Level).sinkable()
+	return len(w), len(p)
 }
 
 // Apply is the function with a step applied, and where the old function holds
@@ -58,15 +92,22 @@ func (s Step) Prove(ctx context.Context, c *encode.Checker, fn *bpf.Function, t 
 	return out, nil
 }
 
+// repeats bounds how often a step is taken: what it leaves may be more of the
+// same.
+const repeats = 8
+
 // Simplify is the function after all steps that make it smaller and are proven.
 // It fails only where ctx ends.
 func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	for _, s := range Steps {
-		out, err := s.Prove(ctx, encode.New(encode.Options{}), fn, t)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err == nil && out.Slots() < fn.Slots():
+		for range repeats {
+			out, err := s.Prove(ctx, encode.New(encode.Options{}), fn, t)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil || out.Slots() >= fn.Slots() {
+				break
+			}
 			fn = out
 		}
 	}
@@ -106,12 +147,7 @@ func (c *coloring) function() *bpf.Function {
 		code := block.Code[:0:0]
 		for i, in := range block.Code {
 			s := c.sites[b][i]
-			if s.dst != none {
-				in.Dst = c.color[c.find(s.dst)]
-			}
-			if s.src != none {
-				in.Src = c.color[c.find(s.src)]
-			}
+			in = c.renamed(b, i, in)
 			if c.copies[b][i] && s.dst != none && s.src != none && in.Dst == in.Src {
 				continue
 			}

@@ -23,6 +23,7 @@ type site struct {
 	// dst and src are what the registers hold that Dst and Src name: for a Dst
 	// that is written, behind the instruction.
 	dst, src node
+	result   node          // what an exit returns
 	live     bpf.Registers // behind the instruction
 }
 
@@ -43,6 +44,7 @@ type webs struct {
 	parent []node
 	color  []bpf.Register // by web
 	fixed  []bool         // by web: it cannot have another register
+	bound  []bool         // by web: fixed by something else than an exit
 	forbid []bpf.Registers
 	edges  [][2]node // pairs of nodes whose webs interfere
 }
@@ -52,6 +54,7 @@ func (w *webs) newNode(r bpf.Register) node {
 	w.parent = append(w.parent, n)
 	w.color = append(w.color, r)
 	w.fixed = append(w.fixed, false)
+	w.bound = append(w.bound, false)
 	w.forbid = append(w.forbid, 0)
 	return n
 }
@@ -75,8 +78,15 @@ func (w *webs) union(a, b node) node {
 	}
 	w.parent[b] = a
 	w.fixed[a] = w.fixed[a] || w.fixed[b]
+	w.bound[a] = w.bound[a] || w.bound[b]
 	w.forbid[a] |= w.forbid[b]
 	return a
+}
+
+// fix holds a web to its register.
+func (w *webs) fix(n node) {
+	n = w.find(n)
+	w.fixed[n], w.bound[n] = true, true
 }
 
 // newWebs finds the live ranges of a function.
@@ -194,13 +204,16 @@ func (w *webs) walk(block int) {
 // step notes one instruction's webs and what they interfere with.
 func (w *webs) step(block, i int, held *[general]node) {
 	in, s := w.fn.Blocks[block].Code[i], &w.sites[block][i]
-	s.dst, s.src = none, none
+	s.dst, s.src, s.result = none, none, none
 	w.pin(in, w.reads(block, i), held)
 	if namesDestination(in) && in.Dst < bpf.R10 {
 		s.dst = held[in.Dst]
 	}
 	if namesSource(in) && in.Src < bpf.R10 {
 		s.src = held[in.Src]
+	}
+	if in.IsExit() {
+		s.result = held[bpf.R0]
 	}
 	switch {
 	case in.IsCall(), in.IsPacketLoad():
@@ -251,6 +264,7 @@ func (w *webs) pin(in bpf.Instruction, reads bpf.Registers, held *[general]node)
 	for r := range general {
 		if implied.Has(bpf.Register(r)) && held[r] != none {
 			w.fixed[w.find(held[r])] = true
+			w.bound[w.find(held[r])] = w.bound[w.find(held[r])] || !in.IsExit()
 		}
 	}
 }
@@ -267,7 +281,7 @@ func (w *webs) call(s *site, held *[general]node) {
 		}
 	}
 	held[bpf.R0] = w.newNode(bpf.R0)
-	w.fixed[held[bpf.R0]] = true
+	w.fix(held[bpf.R0])
 }
 
 // define gives the register that an instruction writes a new web, or the old one
@@ -278,11 +292,11 @@ func (w *webs) define(in bpf.Instruction, copied bool, s *site, held *[general]n
 			continue
 		}
 		def := w.newNode(r)
-		if held[r] != none && in.Reads().Has(r) {
+		if held[r] != none && updates(in) {
 			w.union(def, held[r])
 		}
 		if in.IsAtomic() && in.Imm == bpf.AtomicCmpXchg {
-			w.fixed[w.find(def)] = true
+			w.fix(def)
 		}
 		held[r] = def
 		if in.Dst == r && !in.IsAtomic() || in.IsAtomic() && in.Imm == bpf.AtomicLoadAcq {
@@ -296,6 +310,18 @@ func (w *webs) define(in bpf.Instruction, copied bool, s *site, held *[general]n
 			w.edges = append(w.edges, [2]node{def, other})
 		}
 	}
+}
+
+// updates tells whether what an instruction writes has to be in the register
+// of an operand.
+func updates(in bpf.Instruction) bool {
+	switch {
+	case in.IsAtomic():
+		return in.Imm != bpf.AtomicLoadAcq
+	case in.IsALU():
+		return in.Op.ALU() != bpf.OpMov
+	}
+	return false
 }
 
 // copies is which instructions of a block are copies. One of the low half is,
@@ -331,7 +357,7 @@ func (w *webs) enterFunction() {
 		if n == none {
 			continue
 		}
-		w.fixed[w.find(n)] = true
+		w.fix(n)
 		for q := range r {
 			if m := w.entry[0][q]; m != none {
 				w.edges = append(w.edges, [2]node{n, m})

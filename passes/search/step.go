@@ -133,6 +133,8 @@ func mayBePointer(ctx bpf.Context, off uint64, size int) bool {
 		return off <= 8
 	case ctx == bpf.ContextSKB:
 		return off == 76 || off == 80 || off == 140
+	case ctx == bpf.ContextPlain:
+		return false
 	}
 	return true
 }

@@ -1,0 +1,157 @@
+// Package exits lets what a function returns be set where it is known: each way
+// to an exit gets one of its own, constants are put there instead of being kept
+// in registers on the way, and exits that are still equal become one again.
+package exits
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/passes/jumps"
+	"github.com/k2cc/k2cc/passes/registers"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// maxTried bounds for how many live ranges it is tried out whether they should
+// stay as they are; maxSlots bounds the functions in which that is done.
+const (
+	maxTried = 12
+	maxSlots = 4096
+)
+
+// Simplify is the function with its results set at exits, where that makes it
+// smaller and is proven. It fails only where ctx ends.
+func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	split := jumps.SplitExits(fn)
+	if split == nil || !t.Confirmed || t.Costs.Goal == cost.Latency || t.Costs.Goal == cost.Verifier {
+		return fn, nil
+	}
+	w := &work{ctx: ctx, target: t, split: split}
+	// What is no shorter may yet become so where exits are shared.
+	apart, err := w.choose()
+	if err == nil && apart.Slots() <= fn.Slots() {
+		if apart, err = w.prove(fn); err == nil {
+			apart, err = w.share(apart)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil || !better(apart, fn):
+		return fn, nil
+	}
+	return apart, nil
+}
+
+// work is the work on one function whose exits were split.
+type work struct {
+	ctx    context.Context // of the one call that the work is for
+	target windows.Target
+	split  *bpf.Function
+	keep   map[int]bool // live ranges that stay as they are
+}
+
+func better(a, b *bpf.Function) bool {
+	if a.Slots() != b.Slots() {
+		return a.Slots() < b.Slots()
+	}
+	return bytes(a) < bytes(b)
+}
+
+// bytes is the machine code of a function, but for what the kernel puts at
+// exits.
+func bytes(fn *bpf.Function) int {
+	n := 0
+	for _, b := range fn.Blocks {
+		for _, in := range b.Code {
+			n += cost.Bytes(in)
+		}
+	}
+	return n
+}
+
+// choose finds which live ranges should stay as they are: starting with those
+// that something else is done with, one after the other is tried. It answers the
+// function that comes of it, not proven.
+func (w *work) choose() (*bpf.Function, error) {
+	facts, needs, err := analyze(w.ctx, w.split, w.target)
+	if err != nil {
+		return nil, err
+	}
+	whole, part := registers.Sinkable(w.split, facts, needs, w.target)
+	w.keep = map[int]bool{}
+	for i := range part {
+		w.keep[whole+i] = true
+	}
+	best, err := w.apply()
+	if err != nil || w.split.Slots() > maxSlots {
+		return best, err
+	}
+	for i := range min(whole+part, maxTried) {
+		w.keep[i] = !w.keep[i]
+		out, err := w.apply()
+		if err != nil {
+			return nil, err
+		}
+		if better(out, best) {
+			best = out
+		} else {
+			w.keep[i] = !w.keep[i]
+		}
+	}
+	return best, nil
+}
+
+// steps is what is done to registers, in order.
+func (w *work) steps() []registers.Step {
+	return append([]registers.Step{registers.Sink(w.keep)}, registers.Steps[1:]...)
+}
+
+// apply is the function with all steps applied, not proven.
+func (w *work) apply() (*bpf.Function, error) {
+	fn := w.split
+	for _, s := range w.steps() {
+		facts, needs, err := analyze(w.ctx, fn, w.target)
+		if err != nil {
+			return nil, err
+		}
+		fn, _ = s.Apply(fn, facts, needs, w.target)
+	}
+	return jumps.Simplify(w.ctx, fn, w.target, true), nil
+}
+
+// prove is the function with all steps applied and proven.
+func (w *work) prove(fn *bpf.Function) (*bpf.Function, error) {
+	checker := encode.New(encode.Options{})
+	if err := checker.SameShape(w.ctx, fn, w.split); err != nil {
+		return nil, fmt.Errorf("exits apart: %w", err)
+	}
+	now := w.split
+	for _, s := range w.steps() {
+		var err error
+		if now, err = s.Prove(w.ctx, checker, now, w.target); err != nil {
+			return nil, err
+		}
+	}
+	out := jumps.Simplify(w.ctx, now, w.target, true)
+	if err := checker.SameShape(w.ctx, now, out); err != nil {
+		return nil, fmt.Errorf("exits together: %w", err)
+	}
+	return out, nil
+}
+
+func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {
+	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: t.BigEndian})
+	if err != nil {
+		return nil, nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
+	}
+	needs, err := flow.Liveness(fn, facts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
+	}
+	return facts, needs, nil
+}
