@@ -76,8 +76,14 @@ func (p *plan) group(w *windows.Window, old, new *machine, era int) error {
 
 // needsFields tells whether the code reads or writes again, through a pointer
 // of unknown kind, after it has written through one: if that points to a
-// context, what is written is not always what is there afterwards.
+// context, what is written is not always what is there afterwards. So it is
+// where the code writes to the context itself, which is in no log of memory.
 func needsFields(mc *machine) bool {
+	ofContext := func(e event) bool { return e.addr.kind == flow.KindContext && e.store }
+	unknown := func(e event) bool { return !e.addr.kind.IsPointer() && !e.atomic }
+	if slices.ContainsFunc(mc.events, ofContext) && slices.ContainsFunc(mc.events, unknown) {
+		return true
+	}
 	stores := 0
 	for i, e := range mc.events {
 		if e.addr.kind.IsPointer() || e.atomic {

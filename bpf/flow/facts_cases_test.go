@@ -167,6 +167,21 @@ var valueTests = []factTest{
 		? r2 = packet
 		? r2 is not r7
 		exit`},
+	{name: "a write through a dynptr may move the packet", context: "skb", code: `
+		r6 = r1
+		r7 = *(u32 *)(r1 + 76)
+		r1 = r10
+		r1 += -16
+		r2 = 0
+		r3 = r10
+		r3 += -24
+		r4 = 8
+		r5 = 0
+		call 202		; dynptr_write
+		r2 = *(u32 *)(r6 + 76)
+		? r7 = any
+		? r2 is not r7
+		exit`},
 	{name: "packet pointers outlive other helpers", context: "skb", code: `
 		r7 = *(u32 *)(r1 + 76)
 		r6 = r1

@@ -933,7 +933,7 @@ var helpers = [...]Helper{
 		{Kind: ArgScalar},
 		{Kind: ArgScalar},
 	}},
-	202: {ID: 202, Name: "dynptr_write", NumArgs: 5, Returns: ReturnScalar, Args: [5]Arg{
+	202: {ID: 202, Name: "dynptr_write", NumArgs: 5, Returns: ReturnScalar, MovesPacket: true, Args: [5]Arg{
 		{Kind: ArgMemory, Read: true, Write: true, Size: 16},
 		{Kind: ArgScalar},
 		{Kind: ArgMemory, Read: true, SizeReg: 4},

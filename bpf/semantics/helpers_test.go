@@ -23,13 +23,13 @@ func TestHelperTable(t *testing.T) {
 		}
 		if h.MovesPacket {
 			moving++
-			if h.Args[0].Kind != ArgContext {
+			if h.Args[0].Kind != ArgContext && h.Name != "dynptr_write" {
 				t.Errorf("%s moves the packet without a context", h.Name)
 			}
 		}
 		checkArgs(t, h)
 	}
-	if tails != 1 || moving != 23 {
+	if tails != 1 || moving != 24 {
 		t.Errorf("%d tail calls, %d helpers that move the packet", tails, moving)
 	}
 }
