@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -137,6 +138,59 @@ func TestFailOpenInAWholeProcess(t *testing.T) {
 				t.Error("strict: there is an object")
 			}
 		})
+	}
+}
+
+// However few files may be open, where clang gets by, so does k2cc, if need be
+// by giving way to clang.
+func TestFewFiles(t *testing.T) {
+	clang := needClang(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := folder(t)
+	cache := filepath.Join(dir, "cache")
+	gaveWay := false
+	for n := 8; n <= 16; n++ { // Go itself needs a few
+		limited := func(program string, env ...string) result {
+			os.Remove(filepath.Join(dir, "good.o"))
+			command := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, n)
+			args := append(env, "K2CC_PASSES=local", cacheVariable+"="+cache, "-c", command, program)
+			return runIn(t, dir, "sh", append(args, compileArgs...)...)
+		}
+		if got := limited(clang); got.code != 0 {
+			continue // nor does clang get by
+		}
+		got := limited(self, actVariable+"=1", variableName("clang")+"="+clang)
+		if got.code != 0 || got.out != "" || strings.Count(got.errors, "\n") > 1 || !isObject(filepath.Join(dir, "good.o")) {
+			t.Errorf("with %d files: %+v", n, got)
+		}
+		if strings.HasSuffix(got.errors, "; leaving all to clang\n") {
+			gaveWay = true
+			if got := limited(self, actVariable+"=1", variableName("clang")+"="+clang, "K2CC_STRICT=1"); got.code != exitStrict {
+				t.Errorf("strict, with %d files: %+v", n, got)
+			}
+		}
+	}
+	counts, err := (stats.Store{Dir: cache}).Read()
+	if err != nil || gaveWay && counts.Left[string(noRoom)] == 0 {
+		t.Errorf("counted %+v, %v", counts, err)
+	}
+	t.Logf("gave way to clang: %v", gaveWay)
+}
+
+// A compiler that can't be run is what it is to every caller.
+func TestClangThatIsNone(t *testing.T) {
+	dir := folder(t)
+	if err := os.WriteFile(filepath.Join(dir, "fake"), []byte("\x7fELF"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{compileArgs, {"--version"}} {
+		got := k2cc(t, dir, append([]string{variableName("clang") + "=./fake"}, args...)...)
+		if got.code != exitCantRun || strings.Count(got.errors, "\n") != 1 || !strings.Contains(got.errors, "exec format error") {
+			t.Errorf("%q: got %+v", args, got)
+		}
 	}
 }
 
