@@ -243,6 +243,7 @@ func (d *driver) improveFile(ctx context.Context, t task) error {
 			return err
 		}
 	}
+	d.warnOfRest(t.name, rep)
 	if t.report {
 		rep.print(d.Err, t.name)
 	}
@@ -276,7 +277,19 @@ func (d *driver) improveBytes(ctx context.Context, object []byte, t task) (bette
 			d.countObject(!slices.Equal(object, better), rep)
 		}
 	}()
-	return d.optimizeInTime(ctx, object, t)
+	better, rep, err = d.optimizeInTime(ctx, object, t)
+	if alone := rep.misunderstood(); err == nil && t.settings.Strict && alone != nil {
+		return nil, nil, alone
+	}
+	return better, rep, err
+}
+
+// warnOfRest says what of an object was not understood.
+func (d *driver) warnOfRest(name string, rep *Report) {
+	if err := rep.misunderstood(); err != nil {
+		d.countFailure(err)
+		d.say("%s: %v", name, err)
+	}
 }
 
 // optimizeInTime runs the optimiser and gives up on it when it is long past

@@ -57,7 +57,7 @@ func (d *driver) printCounts(c stats.Counts) {
 	t.SetTitle("since %s", c.Since.Format("2006-01-02 15:04:05 MST"))
 	t.AppendRow(table.Row{"objects made smaller or faster", c.Optimised})
 	t.AppendRow(table.Row{"objects without anything to gain", c.Unchanged})
-	appendSorted(t, "objects left as clang's: ", c.Failed)
+	appendSorted(t, "objects left as clang's, at least in part: ", c.Failed)
 	appendSorted(t, "calls left to clang: ", c.Left)
 	t.AppendSeparator()
 	t.AppendRow(table.Row{"slots that clang emitted", c.SlotsBefore})

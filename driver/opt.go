@@ -68,7 +68,10 @@ func (d *driver) opt(in, out string, own ownOptions) error {
 	}
 	if err != nil {
 		d.say("%s: %v; using the object as it was", in, err)
-	} else if own.report || d.env.report {
+		return nil
+	}
+	d.warnOfRest(in, rep)
+	if own.report || d.env.report {
 		rep.print(d.Err, in)
 	}
 	return nil
