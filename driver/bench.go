@@ -26,10 +26,7 @@ func (d *driver) benchCommand() *cli.Command {
 			"published results: pack.py makes the objects. Misses are programs that are not as good as\n" +
 			"they should be under the settings' goal. The exit code tells whether every program was\n" +
 			"optimised, still loads and has not grown.",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"},
-			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
-		},
+		Flags: []cli.Flag{jsonFlag(), configFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				return errors.New("bench: want objects, C files or folders")

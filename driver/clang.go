@@ -135,8 +135,8 @@ func (d *driver) become(clang string, args []string) int {
 
 // runClang runs clang with the driver's own streams and returns its exit code,
 // or the signal that ended it. A signal that k2cc gets, clang gets too, so that
-// it removes what it has begun to write.
-func (d *driver) runClang(ctx *interrupts, clang string, args []string) (code int, killed syscall.Signal) {
+// it removes what it has begun to write. An error means that clang did not start.
+func (d *driver) runClang(ctx *interrupts, clang string, args []string) (code int, killed syscall.Signal, err error) {
 	runtime.LockOSThread() // Pdeathsig is about the thread that starts clang
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, clang, args...)
@@ -149,13 +149,11 @@ func (d *driver) runClang(ctx *interrupts, clang string, args []string) (code in
 		return cmd.Process.Signal(ctx.signal())
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	err := cmd.Run()
-	if cmd.ProcessState == nil {
-		d.say("run %s: %v", clang, err)
-		return exitCantRun, 0
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		return 0, 0, err
 	}
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 0, status.Signal()
+		return 0, status.Signal(), nil
 	}
-	return cmd.ProcessState.ExitCode(), 0
+	return cmd.ProcessState.ExitCode(), 0, nil
 }

@@ -31,6 +31,7 @@ const (
 	disabled args.Reason = "switched off (" + disableVariable + ")"
 	noObject args.Reason = "clang wrote no BPF object"
 	wrong    args.Reason = "clang failed"
+	noRoom   args.Reason = "clang could not be started beside k2cc"
 )
 
 // compile stands in for clang.
@@ -94,11 +95,18 @@ func (c *call) run(clang string) int {
 	for i, j := range c.jobs {
 		before[i], _ = os.Stat(j.Output)
 	}
-	code, killed := c.runClang(ctx, clang, c.argv)
-	if killed != 0 {
+	code, killed, err := c.runClang(ctx, clang, c.argv)
+	switch {
+	case ctx.signal() != 0 && err != nil:
+		return c.end(ctx.signal())
+	case isShortage(err):
+		return c.giveWay(clang, err)
+	case err != nil:
+		c.say("%v", err)
+		return exitCantRun
+	case killed != 0:
 		return c.end(killed)
-	}
-	if code != 0 {
+	case code != 0:
 		c.count(func(s *stats.Counts) { s.Left[string(wrong)]++ })
 		return code
 	}
@@ -115,6 +123,24 @@ func (c *call) run(clang string) int {
 		}
 	}
 	return 0
+}
+
+// isShortage tells whether an error may not befall who needs less.
+func isShortage(err error) bool {
+	shortages := []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM}
+	return slices.ContainsFunc(shortages, func(s error) bool { return errors.Is(err, s) })
+}
+
+// giveWay leaves k2cc's place to clang where there is none beside k2cc: one more
+// process or open file may be too many.
+func (c *call) giveWay(clang string, why error) int {
+	c.count(func(s *stats.Counts) { s.Left[string(noRoom)]++ })
+	if found, _ := c.loadSettings(c.own, c.dir); found.Strict {
+		c.say("%v", why)
+		return exitStrict
+	}
+	c.say("%v; leaving all to clang", why)
+	return c.become(clang, c.argv)
 }
 
 // end ends the process by a signal.
@@ -217,6 +243,7 @@ func (d *driver) improveFile(ctx context.Context, t task) error {
 			return err
 		}
 	}
+	d.warnOfRest(t.name, rep)
 	if t.report {
 		rep.print(d.Err, t.name)
 	}
@@ -250,7 +277,19 @@ func (d *driver) improveBytes(ctx context.Context, object []byte, t task) (bette
 			d.countObject(!slices.Equal(object, better), rep)
 		}
 	}()
-	return d.optimizeInTime(ctx, object, t)
+	better, rep, err = d.optimizeInTime(ctx, object, t)
+	if alone := rep.misunderstood(); err == nil && t.settings.Strict && alone != nil {
+		return nil, nil, alone
+	}
+	return better, rep, err
+}
+
+// warnOfRest says what of an object was not understood.
+func (d *driver) warnOfRest(name string, rep *Report) {
+	if err := rep.misunderstood(); err != nil {
+		d.countFailure(err)
+		d.say("%s: %v", name, err)
+	}
 }
 
 // optimizeInTime runs the optimiser and gives up on it when it is long past

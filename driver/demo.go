@@ -17,10 +17,7 @@ func (d *driver) demoCommand() *cli.Command {
 		Name:      "demo",
 		Usage:     "compile the project's examples with clang and with k2cc, and compare them",
 		ArgsUsage: "FOLDER",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"},
-			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
-		},
+		Flags:     []cli.Flag{jsonFlag(), configFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return fmt.Errorf("demo: want one folder, got %d", c.NArg())

@@ -21,7 +21,7 @@ func (d *driver) statsCommand() *cli.Command {
 		Name:  "stats",
 		Usage: "print what was done over all runs", Before: noArguments,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"},
+			jsonFlag(),
 			&cli.BoolFlag{Name: "zero", Usage: "begin to count anew"},
 		},
 		Action: func(c *cli.Context) error {
@@ -57,7 +57,7 @@ func (d *driver) printCounts(c stats.Counts) {
 	t.SetTitle("since %s", c.Since.Format("2006-01-02 15:04:05 MST"))
 	t.AppendRow(table.Row{"objects made smaller or faster", c.Optimised})
 	t.AppendRow(table.Row{"objects without anything to gain", c.Unchanged})
-	appendSorted(t, "objects left as clang's: ", c.Failed)
+	appendSorted(t, "objects left as clang's, at least in part: ", c.Failed)
 	appendSorted(t, "calls left to clang: ", c.Left)
 	t.AppendSeparator()
 	t.AppendRow(table.Row{"slots that clang emitted", c.SlotsBefore})
@@ -77,10 +77,7 @@ func (d *driver) configCommand() *cli.Command {
 		Name:      "config",
 		Usage:     "print each setting, its value and where that comes from",
 		ArgsUsage: "[FOLDER]",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"},
-			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
-		},
+		Flags:     []cli.Flag{jsonFlag(), configFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
 				return fmt.Errorf("config: want one folder at most, got %d", c.NArg())

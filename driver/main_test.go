@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/k2cc/k2cc/internal/filetest"
 )
 
 // actVariable makes the test binary act as k2cc, for tests of what only a
@@ -150,21 +152,8 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-func put(t *testing.T, file, text string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func get(t *testing.T, file string) string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
+// put and get write and read files.
+var put, get = filetest.Put, filetest.Get
 
 // files lists a folder's files.
 func files(t *testing.T, dir string) []string {

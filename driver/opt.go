@@ -20,7 +20,7 @@ func (d *driver) optCommand() *cli.Command {
 		ArgsUsage: "IN.o",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "write the object to `OUT.o`, which may be IN.o; - is standard output"},
-			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
+			configFlag(),
 			&cli.BoolFlag{Name: "report", Usage: "print what was done to standard error"},
 		},
 		Action: func(c *cli.Context) error {
@@ -68,7 +68,10 @@ func (d *driver) opt(in, out string, own ownOptions) error {
 	}
 	if err != nil {
 		d.say("%s: %v; using the object as it was", in, err)
-	} else if own.report || d.env.report {
+		return nil
+	}
+	d.warnOfRest(in, rep)
+	if own.report || d.env.report {
 		rep.print(d.Err, in)
 	}
 	return nil

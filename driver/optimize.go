@@ -149,7 +149,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	j.target = o.target(fn, cfg)
 	pipeline, err := newPipeline(cfg.Passes, j.target.Confirmed)
 	if err != nil {
-		return err
+		return because("wrong settings", err)
 	}
 	if o.opts.Wrap != nil {
 		for i, p := range pipeline.proposers {
@@ -374,6 +374,9 @@ func (o *rewriter) report() *Report {
 	}
 	for _, s := range o.file.Skipped() {
 		rep.Functions = append(rep.Functions, FunctionReport{Name: s.Function, Section: s.Section, Skipped: s.Reason})
+		if cfg := o.opts.Config.For(s.Function, s.Section); !cfg.Skip {
+			rep.Alone = append(rep.Alone, s.String())
+		}
 	}
 	return rep
 }

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,6 +17,22 @@ import (
 type Report struct {
 	Functions []FunctionReport
 	Kernel    string // why the kernel was not asked about the result, if it was not
+	// Alone says which functions were not understood, and why. Those that
+	// settings leave alone do not count.
+	Alone []string
+}
+
+// misunderstood is what was not understood as an error of one line, nil if there
+// is nothing.
+func (r *Report) misunderstood() error {
+	if r == nil || len(r.Alone) == 0 {
+		return nil
+	}
+	text := r.Alone[0]
+	if more := len(r.Alone) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return because("function not understood", errors.New(text))
 }
 
 // FunctionReport says what was done to one function. Sizes are in 8-byte

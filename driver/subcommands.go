@@ -104,6 +104,13 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
+// The flags that several commands have.
+func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"} }
+
+func configFlag() cli.Flag {
+	return &cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"}
+}
+
 // flagsFirst moves a command's flags before its other arguments, for the cli
 // package looks for flags only there.
 func flagsFirst(app *cli.App, args []string) []string {

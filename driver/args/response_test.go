@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/k2cc/k2cc/internal/filetest"
 )
 
 func TestExpand(t *testing.T) {
@@ -30,10 +32,10 @@ func TestExpand(t *testing.T) {
 		{"the same twice", "@two @two", []string{"in", "two", "in", "two"}},
 	}
 	t.Chdir(t.TempDir())
-	put(t, "two", "in two")
+	filetest.Put(t, "two", "in two")
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			put(t, "one", test.text)
+			filetest.Put(t, "one", test.text)
 			got, ok := Expand([]string{"first", "@one", "@", "last"})
 			want := append(append([]string{"first"}, test.want...), "@", "last")
 			if diff := cmp.Diff(want, got); diff != "" || !ok {
@@ -45,8 +47,8 @@ func TestExpand(t *testing.T) {
 
 func TestExpandWithoutEnd(t *testing.T) {
 	t.Chdir(t.TempDir())
-	put(t, "one", "@two")
-	put(t, "two", "x @one")
+	filetest.Put(t, "one", "@two")
+	filetest.Put(t, "two", "x @one")
 	if got, ok := Expand([]string{"@one"}); ok {
 		t.Errorf("got %q", got)
 	}
@@ -67,8 +69,8 @@ func TestExpandIsClangs(t *testing.T) {
 	const text = "none.a 'none b'\"c\"\n none\\ d \"none'e\" '' none\\\\f none.g\\"
 	for _, clang := range clangs(t) {
 		dir := t.TempDir()
-		put(t, filepath.Join(dir, "nested"), "none-n")
-		put(t, filepath.Join(dir, "words"), "@nested @none-m "+text)
+		filetest.Put(t, filepath.Join(dir, "nested"), "none-n")
+		filetest.Put(t, filepath.Join(dir, "words"), "@nested @none-m "+text)
 		cmd := exec.Command(clang, "-###", "@words")
 		cmd.Dir = dir
 		out, _ := cmd.CombinedOutput()
@@ -83,19 +85,12 @@ func TestExpandIsClangs(t *testing.T) {
 	}
 }
 
-func put(t *testing.T, file, text string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // FuzzExpand checks that any text comes to an end, in words that aren't empty.
 func FuzzExpand(f *testing.F) {
 	f.Add("a 'b c' \"d\\\"\" @x \\")
 	f.Fuzz(func(t *testing.T, text string) {
 		t.Chdir(t.TempDir())
-		put(t, "x", text)
+		filetest.Put(t, "x", text)
 		words, _ := Expand([]string{"@x"})
 		for _, word := range words {
 			if word == "" {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/k2cc/k2cc/internal/filetest"
 	"github.com/k2cc/k2cc/verify"
 )
 
@@ -152,21 +153,8 @@ func copyOf(t *testing.T, name string) string {
 	return dir
 }
 
-func put(t *testing.T, file, text string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func get(t *testing.T, file string) string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
+// put and get write and read files.
+var put, get = filetest.Put, filetest.Get
 
 // multiarch is the option for the system's headers that the BPF target does
 // not find by itself.

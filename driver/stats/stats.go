@@ -22,7 +22,8 @@ type Counts struct {
 	// Objects that were optimised, and those in which there was nothing to gain.
 	Optimised int64 `json:"optimised"`
 	Unchanged int64 `json:"unchanged"`
-	// Failed counts objects that could not be optimised, by the kind of reason.
+	// Failed counts objects that could not be optimised, or not all of them, by
+	// the kind of reason.
 	Failed map[string]int64 `json:"failed"`
 	// Left counts calls that were clang's alone, by the reason.
 	Left map[string]int64 `json:"left_to_clang"`
