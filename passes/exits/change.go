@@ -2,7 +2,6 @@ package exits
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
@@ -21,82 +20,81 @@ import (
 //
 // if R0 is 0 at L1.
 func (w *work) share(fn *bpf.Function) (*bpf.Function, error) {
-	facts, needs, err := analyze(w.ctx, fn, w.target)
+	var ends []int
+	for i, b := range fn.Blocks {
+		if _, ok := returned(b); ok && len(ends) < maxTried {
+			ends = append(ends, i)
+		}
+	}
+	if len(ends) < 2 {
+		return fn, nil
+	}
+	facts, _, err := analyze(w.ctx, fn, w.target)
 	if err != nil {
 		return nil, err
 	}
-	ends := slices.DeleteFunc(slices.Clone(fn.Blocks), func(b *bpf.Block) bool {
-		_, ok := returned(b)
-		return !ok
-	})
 	for _, from := range ends {
-		for _, to := range ends[:min(len(ends), maxTried)] {
+		for _, to := range ends {
 			split, ok := changed(fn, facts, from, to)
 			if !ok {
 				continue
 			}
-			out := jumps.Simplify(w.ctx, split, w.target, true)
-			if !better(out, fn) {
-				continue
+			if out := jumps.Simplify(w.ctx, split, w.target, true); better(out, fn) {
+				w.shares = &[2]int{from, to}
+				return out, nil
 			}
-			return out, w.sameShare(fn, split, out, facts, needs)
 		}
 	}
 	return fn, nil
 }
 
-// sameShare proves what share did.
-func (w *work) sameShare(fn, split, out *bpf.Function, facts *flow.Facts, needs *flow.Needs) error {
+// proveShare does to a function what share did, and proves it.
+func (w *work) proveShare(c *encode.Checker, fn *bpf.Function) (*bpf.Function, error) {
+	facts, needs, err := analyze(w.ctx, fn, w.target)
+	if err != nil {
+		return nil, err
+	}
+	split, ok := changed(fn, facts, w.shares[0], w.shares[1])
+	if !ok {
+		return fn, nil
+	}
 	_, after, err := analyze(w.ctx, split, w.target)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c := encode.New(encode.Options{})
 	err = c.SameSteps(w.ctx, &encode.Steps{
 		Old: fn, New: split, Facts: facts, Before: needs, After: after,
 		Holders: windows.Identity(len(fn.Blocks)), BigEndian: w.target.BigEndian,
 	})
+	out := jumps.Simplify(w.ctx, split, w.target, true)
 	if err == nil {
 		err = c.SameShape(w.ctx, split, out)
 	}
 	if err != nil {
-		return fmt.Errorf("exits shared: %w", err)
+		return nil, fmt.Errorf("exits shared: %w", err)
 	}
-	return nil
+	return out, nil
 }
 
 // changed is the function with the results of two blocks made by one change of
 // R0.
-func changed(fn *bpf.Function, facts *flow.Facts, from, to *bpf.Block) (*bpf.Function, bool) {
-	a, okA := returned(from)
-	b, okB := returned(to)
-	if from == to || !okA || !okB || len(from.Code) != 2 {
+func changed(fn *bpf.Function, facts *flow.Facts, from, to int) (*bpf.Function, bool) {
+	a, okA := returned(fn.Blocks[from])
+	b, okB := returned(fn.Blocks[to])
+	v := facts.Before(from, 0).Regs[bpf.R0]
+	known := v.Kind == flow.KindScalar && v.Mask == 0 && v.Bits == uint64(int64(int32(v.Bits)))
+	if from == to || !okA || !okB || !known || len(fn.Blocks[from].Code) != 2 {
 		return nil, false
 	}
+	a ^= int64(v.Bits)
 	out := fn.Clone()
-	for i, block := range fn.Blocks {
-		code := out.Blocks[i].Code
-		n := len(code) - 2
-		if block != from {
-			continue
-		}
-		v := facts.Before(i, 0).Regs[bpf.R0]
-		if v.Kind != flow.KindScalar || v.Mask != 0 || v.Bits != uint64(int64(int32(v.Bits))) {
-			return nil, false
-		}
-		a ^= int64(v.Bits)
-		code[n].Op, code[n].Imm = bpf.ClassALU64|bpf.OpXor, a
-	}
-	for i, block := range fn.Blocks {
-		if block != to {
-			continue
-		}
-		n := len(block.Code) - 2
-		set, change := block.Code[n], block.Code[n]
-		set.Imm = b ^ a
-		change.Op, change.Imm = bpf.ClassALU64|bpf.OpXor, a
-		out.Blocks[i].Code = append(append([]bpf.Instruction{}, block.Code[:n]...), set, change, block.Code[n+1])
-	}
+	first := out.Blocks[from].Code
+	first[0].Op, first[0].Imm = bpf.ClassALU64|bpf.OpXor, a
+	n := len(fn.Blocks[to].Code) - 2
+	set, change, exit := fn.Blocks[to].Code[n], fn.Blocks[to].Code[n], fn.Blocks[to].Code[n+1]
+	set.Imm = b ^ a
+	change.Op, change.Imm = bpf.ClassALU64|bpf.OpXor, a
+	out.Blocks[to].Code = append(out.Blocks[to].Code[:n:n], set, change, exit)
 	return out, true
 }
 

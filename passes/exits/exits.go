@@ -17,10 +17,11 @@ import (
 )
 
 // maxTried bounds for how many live ranges it is tried out whether they should
-// stay as they are; maxSlots bounds the functions in which that is done.
+// stay as they are, and for how many exits whether they can be shared; maxWork
+// bounds the slots of the functions that are made for that.
 const (
 	maxTried = 12
-	maxSlots = 4096
+	maxWork  = 2048
 )
 
 // Simplify is the function with its results set at exits, where that makes it
@@ -31,20 +32,22 @@ func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Fun
 		return fn, nil
 	}
 	w := &work{ctx: ctx, target: t, split: split}
-	// What is no shorter may yet become so where exits are shared.
-	apart, err := w.choose()
-	if err == nil && apart.Slots() <= fn.Slots() {
-		if apart, err = w.prove(fn); err == nil {
-			apart, err = w.share(apart)
-		}
+	out, err := w.choose()
+	if err == nil {
+		out, err = w.share(out)
+	}
+	if err == nil && better(out, fn) {
+		out, err = w.prove(fn)
+	} else {
+		out = fn
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil || !better(apart, fn):
+	case err != nil:
 		return fn, nil
 	}
-	return apart, nil
+	return out, nil
 }
 
 // work is the work on one function whose exits were split.
@@ -53,6 +56,7 @@ type work struct {
 	target windows.Target
 	split  *bpf.Function
 	keep   map[int]bool // live ranges that stay as they are
+	shares *[2]int      // the blocks that share their exit, if any do
 }
 
 func better(a, b *bpf.Function) bool {
@@ -88,10 +92,10 @@ func (w *work) choose() (*bpf.Function, error) {
 		w.keep[whole+i] = true
 	}
 	best, err := w.apply()
-	if err != nil || w.split.Slots() > maxSlots {
-		return best, err
+	if err != nil {
+		return nil, err
 	}
-	for i := range min(whole+part, maxTried) {
+	for i := range min(whole+part, maxTried, maxWork/w.split.Slots()) {
 		w.keep[i] = !w.keep[i]
 		out, err := w.apply()
 		if err != nil {
@@ -108,7 +112,7 @@ func (w *work) choose() (*bpf.Function, error) {
 
 // steps is what is done to registers, in order.
 func (w *work) steps() []registers.Step {
-	return append([]registers.Step{registers.Sink(w.keep)}, registers.Steps[1:]...)
+	return []registers.Step{registers.Sink(w.keep), registers.Coalesce, registers.Known}
 }
 
 // apply is the function with all steps applied, not proven.
@@ -141,7 +145,10 @@ func (w *work) prove(fn *bpf.Function) (*bpf.Function, error) {
 	if err := checker.SameShape(w.ctx, now, out); err != nil {
 		return nil, fmt.Errorf("exits together: %w", err)
 	}
-	return out, nil
+	if w.shares == nil {
+		return out, nil
+	}
+	return w.proveShare(checker, out)
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {

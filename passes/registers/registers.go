@@ -20,25 +20,31 @@ type Step struct {
 	apply func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming)
 }
 
+// Coalesce gives the two registers of a copy one name.
+var Coalesce = Step{"coalesce", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	c := w.coloring()
+	c.coalesceAll()
+	return c.function(), c.renaming()
+}}
+
+// Known leaves out what computes what is there already.
+var Known = Step{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	return w.known(facts), windows.Identity(len(w.fn.Blocks))
+}}
+
 // Steps is all changes that are worth trying by themselves, in order.
 var Steps = [...]Step{
 	{"immediates", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.immediates(facts, t.Level), w.coloring().renaming()
 	}},
-	{"coalesce", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
-		c := w.coloring()
-		c.coalesceAll()
-		return c.function(), c.renaming()
-	}},
+	Coalesce,
 	{"rebase", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.rebase(facts)
 	}},
 	{"fold", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.fold(facts), windows.Identity(len(w.fn.Blocks))
 	}},
-	{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
-		return w.known(facts), windows.Identity(len(w.fn.Blocks))
-	}},
+	Known,
 }
 
 // Sink is a step that takes constants out of registers as "immediates" does, and
@@ -79,17 +85,22 @@ func (s Step) Prove(ctx context.Context, c *encode.Checker, fn *bpf.Function, t 
 		return nil, err
 	}
 	out, at := s.Apply(fn, facts, needs, t)
-	_, after, err := analyze(ctx, out, t)
-	if err != nil {
-		return nil, err
-	}
-	err = c.SameSteps(ctx, &encode.Steps{
-		Old: fn, New: out, Facts: facts, Before: needs, After: after, Holders: at, BigEndian: t.BigEndian,
+	return out, s.prove(ctx, c, &encode.Steps{
+		Old: fn, New: out, Facts: facts, Before: needs, Holders: at, BigEndian: t.BigEndian,
 	})
+}
+
+// prove proves what a step did.
+func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps) error {
+	_, after, err := analyze(ctx, steps.New, windows.Target{BigEndian: steps.BigEndian})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Name, err)
+		return err
 	}
-	return out, nil
+	steps.After = after
+	if err := c.SameSteps(ctx, steps); err != nil {
+		return fmt.Errorf("%s: %w", s.Name, err)
+	}
+	return nil
 }
 
 // repeats bounds how often a step is taken: what it leaves may be more of the
@@ -99,19 +110,24 @@ const repeats = 8
 // Simplify is the function after all steps that make it smaller and are proven.
 // It fails only where ctx ends.
 func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	c := encode.New(encode.Options{})
+	facts, needs, err := analyze(ctx, fn, t)
 	for _, s := range Steps {
 		for range repeats {
-			out, err := s.Prove(ctx, encode.New(encode.Options{}), fn, t)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+			if err != nil {
+				return fn, ctx.Err()
 			}
-			if err != nil || out.Slots() >= fn.Slots() {
+			out, at := s.Apply(fn, facts, needs, t)
+			if out.Slots() >= fn.Slots() || s.prove(ctx, c, &encode.Steps{
+				Old: fn, New: out, Facts: facts, Before: needs, Holders: at, BigEndian: t.BigEndian,
+			}) != nil {
 				break
 			}
 			fn = out
+			facts, needs, err = analyze(ctx, fn, t)
 		}
 	}
-	return fn, nil
+	return fn, ctx.Err()
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {
