@@ -26,13 +26,19 @@ func (d *driver) benchCommand() *cli.Command {
 			"published results: pack.py makes the objects. Misses are programs that are not as good as\n" +
 			"they should be under the settings' goal. The exit code tells whether every program was\n" +
 			"optimised, still loads and has not grown.",
-		Flags: []cli.Flag{jsonFlag(), configFlag()},
+		Flags: []cli.Flag{
+			jsonFlag(), configFlag(),
+			&cli.BoolFlag{Name: "ablation", Usage: "print instead what is lost, and how much sooner it ends, without each of the passes"},
+		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				return errors.New("bench: want objects, C files or folders")
 			}
 			own := ownOptions{config: c.String("config")}
 			gather := func(ctx context.Context) ([]candidate, error) { return d.gather(ctx, c.Args().Slice(), own) }
+			if c.Bool("ablation") {
+				return d.ablate(gather)
+			}
 			return d.measureAll(gather, verify.Permitted(), c.Bool("json"), benchTable)
 		},
 	}
