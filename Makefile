@@ -31,6 +31,8 @@ demo: build
 bench: build
 	bin/k2cc bench ../shared/k2bench
 	bin/k2cc bench --config scripts/size.toml ../shared/k2bench
+	bin/k2cc lint --optimise examples ../shared/k2bench \
+	  $$(find $$(go list -m -f '{{.Dir}}' github.com/cilium/ebpf) -name '*.o' -o -name '*.elf')
 
 lint: bootstrap
 	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then echo "not gofmt-ed:" $$unformatted >&2; exit 1; fi

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,7 +66,7 @@ func (d *driver) fromFolder(ctx context.Context, dir string, own ownOptions) ([]
 		if err != nil {
 			return err
 		}
-		if ext := filepath.Ext(path); entry.IsDir() || ext != ".o" && ext != ".c" {
+		if entry.IsDir() || !slices.Contains([]string{".o", ".elf", ".c"}, filepath.Ext(path)) {
 			return nil
 		}
 		c, err := d.fromFile(ctx, path, own)

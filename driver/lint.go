@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,7 +20,7 @@ func (d *driver) lintCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "lint",
 		Usage:     "count what compilers leave behind in objects, and say why it is left",
-		ArgsUsage: "IN.o…",
+		ArgsUsage: "FOLDER|FILE.o|FILE.c…",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "optimise", Usage: "optimise the objects, and count what is left then as well"},
 			&cli.BoolFlag{Name: "sites", Usage: "list each place"},
@@ -38,48 +36,52 @@ func (d *driver) lintCommand() *cli.Command {
 }
 
 // lint prints a table of patterns over all objects.
-func (d *driver) lint(objects []string, optimise, list bool, own ownOptions) error {
+func (d *driver) lint(names []string, optimise, list bool, own ownOptions) error {
 	ctx, stop := d.listen()
 	defer stop()
+	objects, err := d.gather(ctx, names, own)
 	var before, after []lint.Site
-	for _, name := range objects {
-		found, left, err := d.lintObject(ctx, name, optimise, own)
+	for i, c := range objects {
+		d.progress(i, len(objects), c.name)
+		found, left, err := d.lintObject(ctx, c, optimise)
 		if ctx.signal() != 0 {
-			return cli.Exit("", d.end(ctx.signal()))
+			break
 		}
 		if err != nil {
-			return fmt.Errorf("lint %s: %w", name, err)
+			d.say("%s: %v", c.name, err)
+			continue
 		}
 		before, after = append(before, found...), append(after, left...)
 		if !optimise {
 			left = found
 		}
 		if list {
-			d.listSites(name, left)
+			d.listSites(c.name, left)
 		}
+	}
+	d.progress(len(objects), len(objects), "")
+	switch {
+	case ctx.signal() != 0:
+		return cli.Exit("", d.end(ctx.signal()))
+	case err != nil:
+		return fmt.Errorf("lint: %w", err)
 	}
 	d.printSites(before, after, optimise)
 	return nil
 }
 
 // lintObject is the sites in an object, and in what becomes of it.
-func (d *driver) lintObject(ctx context.Context, name string, optimise bool, own ownOptions) (found, left []lint.Site, err error) {
-	in, err := os.ReadFile(name)
-	if err != nil {
-		return nil, nil, err
+func (d *driver) lintObject(ctx context.Context, c candidate, optimise bool) (found, left []lint.Site, err error) {
+	if c.err != nil {
+		return nil, nil, c.err
 	}
-	set, err := d.loadSettings(own, filepath.Dir(name))
-	d.warn(set)
-	if err != nil {
-		return nil, nil, err
-	}
-	opts := Options{Name: name, Config: set.Config, Level: int(set.ISA)}
-	if found, err = sites(ctx, in, opts); err != nil || !optimise {
+	opts := Options{Name: c.name, Config: c.settings.Config, Level: c.level}
+	if found, err = sites(ctx, c.object, opts); err != nil || !optimise {
 		return found, nil, err
 	}
-	out, _, err := Optimize(ctx, in, opts)
+	out, _, err := d.optimizeInTime(ctx, c.object, task{name: c.name, settings: c.settings, level: c.level})
 	if err != nil {
-		return nil, nil, err
+		return found, found, nil // as it was, which is what its user gets
 	}
 	left, err = sites(ctx, out, opts)
 	return found, left, err

@@ -40,7 +40,7 @@ func newJudge(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.
 const (
 	apart    = "spread over what no window holds together"
 	unseen   = "no proposer has code for it"
-	tooDear  = "shorter code was proven: the limits on costs or the verifier stand in its way"
+	tooDear  = "shorter code is proven; where it is not taken, its cost or the verifier stands in its way"
 	noSlots  = "what was proven is no shorter"
 	unproven = "the solver gave up"
 )
