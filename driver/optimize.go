@@ -12,10 +12,8 @@ import (
 	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/object"
-	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/cache"
 	"github.com/k2cc/k2cc/passes"
-	"github.com/k2cc/k2cc/passes/jumps"
-	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 	"github.com/k2cc/k2cc/windows"
@@ -26,6 +24,7 @@ type Options struct {
 	Name   string       // the object's or its source's name, for messages
 	Config *toml.Config // settings of the whole object; never nil
 	Level  int          // ISA level that bounds the output, 1 to 4; 0: what the input uses
+	Cache  *cache.Cache // what earlier runs found out; nil for none
 }
 
 // Optimize returns the object with its functions rewritten. An error means
@@ -36,9 +35,12 @@ func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Re
 	if err != nil {
 		return nil, nil, err
 	}
+	if opts.Cache == nil {
+		opts.Cache = cache.New()
+	}
 	o := &rewriter{
 		opts: opts, in: in, file: file,
-		kernel:   verify.NewLoader(),
+		kernel:   verify.NewRemembering(opts.Cache),
 		deadline: start.Add(opts.Config.Budget.Object),
 	}
 	if err := o.askKernel(ctx); err != nil {
@@ -79,6 +81,7 @@ type work struct {
 	slots   int          // the input's
 	manager *passes.Manager
 	target  windows.Target
+	cache   *cache.Cache
 	// jumps tells to simplify control flow, tails to let equal tails be one as
 	// well, registers to give live ranges other registers.
 	jumps, tails, registers bool
@@ -133,7 +136,7 @@ func (o *rewriter) confirmed(fn *bpf.Function) bool {
 // function prepares the work on one function as its settings want it.
 func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	cfg := o.opts.Config.For(fn.Name, fn.Section)
-	j := &work{fn: fn, blocks: fn.Blocks, slots: fn.Slots()}
+	j := &work{fn: fn, blocks: fn.Blocks, slots: fn.Slots(), cache: o.opts.Cache}
 	o.jobs = append(o.jobs, j)
 	if cfg.Skip {
 		j.left = "skipped by k2.toml"
@@ -152,6 +155,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		Window:   cfg.Budget.Window,
 		Deadline: o.deadline,
 		Workers:  runtime.GOMAXPROCS(0),
+		Cache:    o.opts.Cache,
 	}
 	return o.begin(ctx, j)
 }
@@ -196,22 +200,6 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 		}
 	}
 	return nil
-}
-
-// simplify is the function with simpler control flow and fewer copies, where that
-// is wanted.
-func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	if j.jumps {
-		out := jumps.Simplify(ctx, fn, j.target, j.tails)
-		if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
-			return nil, fmt.Errorf("simplified control flow: %w", err)
-		}
-		fn = out
-	}
-	if !j.registers {
-		return fn, nil
-	}
-	return registers.Simplify(ctx, fn, j.target)
 }
 
 // settle puts the function's new code into the object if the static check has

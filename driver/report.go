@@ -16,6 +16,7 @@ import (
 type Report struct {
 	Functions []FunctionReport
 	Kernel    string // why the kernel was not asked about the result, if it was not
+	Cache     string // why nothing was taken from earlier runs, if nothing could be
 }
 
 // FunctionReport says what was done to one function. Sizes are in 8-byte
@@ -49,8 +50,10 @@ func (r *Report) print(w io.Writer, name string) {
 	t.AppendFooter(table.Row{"", "all", before, after, saved(before, after), windows, rewrites, ""})
 	t.Render()
 	r.printPasses(w)
-	if r.Kernel != "" {
-		fmt.Fprintln(w, r.Kernel)
+	for _, why := range []string{r.Kernel, r.Cache} {
+		if why != "" {
+			fmt.Fprintln(w, why)
+		}
 	}
 }
 

@@ -71,11 +71,11 @@ func (c *Checker) fresh() *solver {
 func (c *Checker) open(ob *obligation) *query {
 	s := c.fresh()
 	s.begin()
-	differs := s.ctx.FromBool(false)
+	differs := hold(s, s.ctx.FromBool(false))
 	var parts []z3.Bool
 	for _, eq := range ob.equations {
 		if eq.old != eq.new {
-			parts = append(parts, s.bv(eq.old).NE(s.bv(eq.new)))
+			parts = append(parts, hold(s, s.bv(eq.old).NE(s.bv(eq.new))))
 		}
 	}
 	if len(parts) > 0 {
@@ -133,14 +133,15 @@ func (q *query) tell(a, b knownByte) {
 				continue
 			}
 			meet := q.s.truth(m.g.compare(opEq, m.g.term(x.addr), m.g.term(y.addr)))
-			q.s.assert(meet.Not().Or(q.s.bv(x.byte).Eq(q.s.bv(y.byte))))
+			same := hold(q.s, q.s.bv(x.byte).Eq(q.s.bv(y.byte)))
+			q.s.assert(hold(q.s, meet.Not()).Or(same))
 		}
 	}
 }
 
 // valuation is the model's state. What the query does not mention is sampled.
 func (q *query) valuation() *valuation {
-	m := q.s.solver.Model()
+	m := hold(q.s, q.s.solver.Model())
 	sample := newSampler(q.ob, 0)
 	v := newValuation(q.ob.entry.g, func(n *node) uint64 {
 		if _, ok := q.s.terms[n]; ok {
@@ -277,8 +278,8 @@ func (q *query) separate(v *valuation) bool {
 			}
 			found = true
 			x, y := q.s.bv(ta), q.s.bv(tb)
-			q.s.assert(x.Sub(y).UGE(q.s.constant(region, 64)))
-			q.s.assert(y.Sub(x).UGE(q.s.constant(region, 64)))
+			q.s.assert(hold(q.s, x.Sub(y)).UGE(q.s.constant(region, 64)))
+			q.s.assert(hold(q.s, y.Sub(x)).UGE(q.s.constant(region, 64)))
 		}
 	}
 	return found

@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -49,28 +50,33 @@ type mcmc struct{ MCMCOptions }
 // Name is "mcmc".
 func (mcmc) Name() string { return "mcmc" }
 
+// Settings are all options.
+func (o mcmc) Settings() string { return fmt.Sprintf("%+v", o.MCMCOptions) }
+
 const (
 	rounds   = 12 // how often the chains stop to look at what they have found
 	patience = 3  // rounds without anything better before the best is checked
 )
 
 // Propose runs the chains for w, and after a proof again from what was proven.
-func (o mcmc) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
+func (o mcmc) Propose(ctx context.Context, w *windows.Window, try passes.Try) int {
 	now := *w
-	for steps := o.Steps; steps > 0 && ctx.Err() == nil; {
+	steps := o.Steps
+	for steps > 0 && ctx.Err() == nil {
 		if bpf.Slots(now.Code) > o.MaxSlots {
-			return
+			break
 		}
 		p, ok := newProblem(&now, try, o.Tries)
 		if !ok {
-			return
+			break
 		}
 		steps -= o.search(ctx, p, steps)
 		if p.proven == nil {
-			return
+			break
 		}
 		now.Code = p.proven
 	}
+	return o.Steps - steps
 }
 
 // search runs chains until something is proven or the steps are used up; it
