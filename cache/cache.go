@@ -98,6 +98,13 @@ func (c *Cache) Put(k Key, value []byte) {
 	}
 }
 
+// Len is how many answers are in memory.
+func (c *Cache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.known)
+}
+
 // flushAt is how many bytes are held back at most: a run that is killed loses
 // what it has found since the last were written.
 const flushAt = 256 << 10

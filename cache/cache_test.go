@@ -153,8 +153,8 @@ func TestAge(t *testing.T) {
 		}
 		c.Close()
 	}
-	for n := range 50 {
-		run(n*100, (n+1)*100)
+	for n := range 20 {
+		run(n*400, (n+1)*400)
 	}
 	var size int64
 	for _, name := range []string{youngName, oldName} {
@@ -164,7 +164,7 @@ func TestAge(t *testing.T) {
 		}
 		size += info.Size()
 	}
-	if size > 160<<10 {
+	if size > 2*(32<<10+flushAt) {
 		t.Errorf("the logs have %d bytes", size)
 	}
 	c := open(t, dir)

@@ -144,6 +144,8 @@ func (s *store) add(entries []entry) error {
 func (s *store) age() {
 	for _, ext := range []string{indexExt, logExt} {
 		path := func(name string) string { return filepath.Join(s.dir, name+ext) }
+		// Some file systems write a file to the disk when its name replaces another.
+		os.Remove(path(oldName))
 		if os.Rename(path(youngName), path(oldName)) != nil {
 			os.Remove(path(youngName))
 		}

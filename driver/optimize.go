@@ -13,6 +13,7 @@ import (
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/object"
 	"github.com/k2cc/k2cc/cache"
+	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
@@ -41,8 +42,9 @@ func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Re
 	o := &rewriter{
 		opts: opts, in: in, file: file,
 		kernel:   verify.NewRemembering(opts.Cache),
-		deadline: start.Add(opts.Config.Budget.Object),
+		deadline: start.Add(opts.Config.Nets().Object),
 	}
+	o.budget = passes.NewBudget(searchWork(file.Program(), opts.Config))
 	if err := o.askKernel(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -72,6 +74,8 @@ type rewriter struct {
 	thawed   []verify.ProgramResult // the same with constants that may be anything
 	unasked  string                 // why the kernel is not asked, if it is not
 	jobs     []*work
+	budget   *passes.Budget
+	pool     encode.Pool
 }
 
 // work is the work on one function.
@@ -143,19 +147,22 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		return nil
 	}
 	j.target = o.target(fn, cfg)
-	pipeline, err := newPipeline(cfg.Passes, j.target.Confirmed)
+	pipeline, err := newPipeline(cfg.Passes, cfg.Effort, j.target.Confirmed)
 	if err != nil {
 		return err
 	}
 	j.jumps, j.tails, j.registers = pipeline.jumps, true, pipeline.registers
 	j.manager = &passes.Manager{
-		Pipeline: pipeline.proposers,
-		Target:   j.target,
-		Size:     cfg.Window.Size,
-		Window:   cfg.Budget.Window,
-		Deadline: o.deadline,
-		Workers:  runtime.GOMAXPROCS(0),
-		Cache:    o.opts.Cache,
+		Pipeline:  pipeline.proposers,
+		Target:    j.target,
+		Size:      cfg.Window.Size,
+		Window:    cfg.Nets().Window,
+		Deadline:  o.deadline,
+		Workers:   runtime.GOMAXPROCS(0),
+		Cache:     o.opts.Cache,
+		Budget:    o.budget,
+		Pool:      &o.pool,
+		Resources: solverResources[cfg.Effort],
 	}
 	return o.begin(ctx, j)
 }
@@ -327,8 +334,14 @@ func (o *rewriter) report() *Report {
 		if j.dear > 0 {
 			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that cost more than they may in the kernel taken back", j.dear))
 		}
-		if j.result != nil && j.result.OutOfTime {
+		if j.result != nil {
+			f.OutOfTime, f.Unsearched = j.result.OutOfTime, j.result.Unsearched
+		}
+		if f.OutOfTime {
 			f.Skipped = join(f.Skipped, "time ran out before all windows were looked at")
+		}
+		if f.Unsearched > 0 {
+			f.Skipped = join(f.Skipped, fmt.Sprintf("%d windows not searched: the budget for search was spent", f.Unsearched))
 		}
 		rep.Functions = append(rep.Functions, f)
 	}

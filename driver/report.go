@@ -28,6 +28,8 @@ type FunctionReport struct {
 	Rewrites                int                     // windows replaced
 	Passes                  map[string]passes.Stats // by the pass's name
 	Skipped                 string                  // why the function, or part of what was found, was left alone
+	OutOfTime               bool                    // time ran out before all windows were looked at
+	Unsearched              int                     // windows that were not searched, as the budget was spent
 }
 
 // print writes the report as a table, under the object's name.

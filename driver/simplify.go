@@ -35,9 +35,10 @@ func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, e
 }
 
 func (j *work) simplifyAnew(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+	checker := encode.New(encode.Options{Pool: j.manager.Pool})
 	if j.jumps {
 		out := jumps.Simplify(ctx, fn, j.target, j.tails)
-		if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
+		if err := checker.SameShape(ctx, fn, out); err != nil {
 			return nil, fmt.Errorf("simplified control flow: %w", err)
 		}
 		fn = out
@@ -45,5 +46,5 @@ func (j *work) simplifyAnew(ctx context.Context, fn *bpf.Function) (*bpf.Functio
 	if !j.registers {
 		return fn, nil
 	}
-	return registers.Simplify(ctx, fn, j.target)
+	return registers.Simplify(ctx, checker, fn, j.target)
 }

@@ -42,7 +42,7 @@ type task struct {
 // as the time it may take; a slow or busy machine gets several times that
 // before the user has waited long enough.
 func (t task) limit() time.Duration {
-	return 4*t.settings.Budget.Object + time.Second
+	return 4*t.settings.Nets().Object + time.Second
 }
 
 // request is a task as the worker gets it.

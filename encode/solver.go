@@ -19,6 +19,9 @@ type solver struct {
 	// those that Go's collector has freed to new ones, and where the solver gives
 	// up would depend on when that was.
 	held []any
+
+	asked       int  // questions
+	interrupted bool // in one of them
 }
 
 // hold has what Z3 made live as long as the solver.
@@ -55,7 +58,9 @@ func (s *solver) check(ctx context.Context) (bool, error) {
 	}
 	stop := context.AfterFunc(ctx, s.ctx.Interrupt)
 	defer stop()
+	s.asked++
 	sat, err := s.solver.Check()
+	s.interrupted = s.interrupted || ctx.Err() != nil
 	if err != nil {
 		return false, fmt.Errorf("%w: %s", errUndecided, err)
 	}

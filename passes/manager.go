@@ -10,6 +10,7 @@ import (
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/cache"
+	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
 )
 
@@ -23,6 +24,11 @@ type Manager struct {
 	Deadline time.Time     // of the search; what is found by then is still checked
 	Workers  int           // windows looked at at the same time; no result depends on it
 	Cache    *cache.Cache  // what earlier runs found out; no result depends on it
+	Budget   *Budget       // of all searchers together, maybe in several functions; nil for none
+	// Resources bounds one query about a proposal, in Z3's units (encode.Options);
+	// what stands already and has to be proven anew gets the default.
+	Resources uint
+	Pool      *encode.Pool // of solvers, maybe for several managers; nil for none
 }
 
 // maxRounds bounds how often the windows are gone over: what one rewrite leaves
@@ -34,8 +40,11 @@ type Result struct {
 	Layout  *windows.Layout
 	Windows int // windows looked at
 	Stats   map[string]Stats
-	// OutOfTime says that the search ended at the deadline.
+	// OutOfTime says that time ran out before all windows were looked at.
 	OutOfTime bool
+	// Unsearched counts the windows that searchers were not asked about, as the
+	// budget was spent.
+	Unsearched int
 
 	manager *Manager
 	stages  []windows.Codes // what each round put where
@@ -98,13 +107,15 @@ func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows
 	if err != nil {
 		return false, err
 	}
-	found := make([]proposal, len(ws))
-	r.manager.each(len(ws), func(i int) {
-		if ws[i] == nil || len(ws[i].Code) == 0 || sameWindow(ws[i], seen[i]) {
-			return
+	var todo []int
+	for i, w := range ws {
+		if w != nil && len(w.Code) > 0 && !sameWindow(w, seen[i]) {
+			todo = append(todo, i)
 		}
-		found[i] = r.manager.improve(ctx, pipeline, ws[i])
-	})
+	}
+	hottestFirst(facts.Graph(), ws, todo)
+	found := make([]proposal, len(ws))
+	r.Unsearched = r.manager.look(ctx, pipeline, ws, todo, found)
 	next := make(windows.Codes, len(ws))
 	r.Windows = 0
 	for i, f := range found {
@@ -113,6 +124,7 @@ func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows
 		}
 		seen[i] = ws[i]
 		next[i] = f.code
+		r.OutOfTime = r.OutOfTime || f.cut
 		for name, s := range f.stats {
 			total := r.Stats[name]
 			total.Add(s)

@@ -13,7 +13,9 @@ import (
 type proposal struct {
 	code  []bpf.Instruction
 	stats map[string]Stats
-	cut   bool // time ran out before the work was done
+	// charges is what searchers did.
+	charges []charge
+	cut     bool // time ran out before the work was done
 }
 
 // improve runs a pipeline over one window, each proposer on what the one before
@@ -35,6 +37,9 @@ func (m *Manager) improve(ctx context.Context, pipeline []Proposer, w *windows.W
 			break
 		}
 		out.stats[p.Name()] = a.stats
+		if _, ok := p.(Searcher); ok {
+			out.charges = append(out.charges, m.chargeOf(a))
+		}
 		if a.code != nil {
 			out.code = a.code
 		}
@@ -52,7 +57,7 @@ func (m *Manager) ask(ctx context.Context, p Proposer, w *windows.Window, code [
 	}
 	// A solver of its own: what one was asked before may matter to where it gives
 	// up.
-	checker := encode.New(encode.Options{})
+	checker := encode.New(encode.Options{Resources: m.Resources, Pool: m.Pool})
 	var out answer
 	best := now.Code
 	out.stats.Work = p.Propose(ctx, &now, func(code []bpf.Instruction) encode.Verdict {

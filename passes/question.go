@@ -3,6 +3,7 @@ package passes
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/cache"
@@ -37,28 +38,24 @@ func (q question) original(code []bpf.Instruction) []bpf.Instruction {
 
 // answer is what a proposer came to: nil code where that is nothing better.
 type answer struct {
+	key   cache.Key // of what was asked
 	code  []bpf.Instruction
 	stats Stats
-}
-
-// Configured is a proposer that has settings.
-type Configured interface {
-	Proposer
-	// Settings is the same for proposers that propose the same.
-	Settings() string
 }
 
 // answer is what a proposer makes of a window that code stands in, as it was
 // found earlier or is found now. It reports false where time is up.
 func (m *Manager) answer(ctx context.Context, p Proposer, q question, code []bpf.Instruction) (answer, bool) {
 	name := p.Name()
-	if c, ok := p.(Configured); ok {
-		name += " " + c.Settings()
+	if s, ok := p.(Searcher); ok {
+		name += " " + s.Settings()
 	}
+	name = fmt.Sprint(name, " ", m.Resources)
 	key := cache.KeyOf("proposal", q.key, []byte(name), windows.EncodeCode(code))
 	if q.names != nil {
 		if text, ok := m.Cache.Get(key); ok {
 			if a, ok := decodeAnswer(text); ok {
+				a.key = key
 				return a, true
 			}
 		}
@@ -67,6 +64,7 @@ func (m *Manager) answer(ctx context.Context, p Proposer, q question, code []bpf
 		return answer{}, false
 	}
 	a := m.ask(ctx, p, q.w, code)
+	a.key = key
 	if q.names != nil && ctx.Err() == nil {
 		m.Cache.Put(key, a.encode())
 	}
@@ -108,7 +106,7 @@ func decodeAnswer(text []byte) (a answer, ok bool) {
 // found now.
 func (m *Manager) proves(ctx context.Context, w *windows.Window, code []bpf.Instruction) bool {
 	prove := func(w *windows.Window, code []bpf.Instruction) bool {
-		return encode.New(encode.Options{}).Check(ctx, w, code).Outcome == encode.Proven
+		return encode.New(encode.Options{Pool: m.Pool}).Check(ctx, w, code).Outcome == encode.Proven
 	}
 	q := newQuestion(w)
 	if q.names == nil {

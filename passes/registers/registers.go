@@ -60,9 +60,9 @@ func (s Step) Prove(ctx context.Context, c *encode.Checker, fn *bpf.Function, t 
 
 // Simplify is the function after all steps that make it smaller and are proven.
 // It fails only where ctx ends.
-func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	for _, s := range Steps {
-		out, err := s.Prove(ctx, encode.New(encode.Options{}), fn, t)
+		out, err := s.Prove(ctx, c, fn, t)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
