@@ -329,9 +329,18 @@ func (d *driver) countObject(changed bool, rep *Report) {
 		if rep == nil {
 			return
 		}
+		outOfTime, unsearched := false, false
 		for _, f := range rep.Functions {
 			s.SlotsBefore += int64(f.SlotsBefore)
 			s.SlotsAfter += int64(f.SlotsAfter)
+			outOfTime = outOfTime || f.OutOfTime
+			unsearched = unsearched || f.Unsearched > 0
+		}
+		if outOfTime {
+			s.OutOfTime++
+		}
+		if unsearched {
+			s.Unsearched++
 		}
 	})
 }

@@ -57,6 +57,8 @@ func (d *driver) printCounts(c stats.Counts) {
 	t.SetTitle("since %s", c.Since.Format("2006-01-02 15:04:05 MST"))
 	t.AppendRow(table.Row{"objects made smaller or faster", c.Optimised})
 	t.AppendRow(table.Row{"objects without anything to gain", c.Unchanged})
+	t.AppendRow(table.Row{"objects for which time ran out", c.OutOfTime})
+	t.AppendRow(table.Row{"objects not searched to the end", c.Unsearched})
 	appendSorted(t, "objects left as clang's, at least in part: ", c.Failed)
 	appendSorted(t, "calls left to clang: ", c.Left)
 	t.AppendSeparator()

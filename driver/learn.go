@@ -14,7 +14,6 @@ import (
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
 	"github.com/k2cc/k2cc/passes/rules"
-	"github.com/k2cc/k2cc/passes/search"
 	"github.com/k2cc/k2cc/windows"
 )
 
@@ -105,21 +104,21 @@ type notebook struct {
 
 // read has a proposer that searches leave what it finds in the notebook.
 func (b *notebook) read(p passes.Proposer) passes.Proposer {
-	if !search.Is(p) {
-		return p
+	if s, ok := p.(passes.Searcher); ok {
+		return reader{s, b}
 	}
-	return reader{p, b}
+	return p
 }
 
 // reader is a proposer over whose shoulder a notebook looks.
 type reader struct {
-	passes.Proposer
+	passes.Searcher
 	book *notebook
 }
 
 // Propose notes every candidate that is proven.
-func (r reader) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
-	r.Proposer.Propose(ctx, w, func(code []bpf.Instruction) encode.Verdict {
+func (r reader) Propose(ctx context.Context, w *windows.Window, try passes.Try) int {
+	return r.Searcher.Propose(ctx, w, func(code []bpf.Instruction) encode.Verdict {
 		v := try(code)
 		if v.Outcome == encode.Proven {
 			r.book.mu.Lock()

@@ -12,11 +12,9 @@ import (
 	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/object"
+	"github.com/k2cc/k2cc/cache"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes"
-	"github.com/k2cc/k2cc/passes/exits"
-	"github.com/k2cc/k2cc/passes/jumps"
-	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 	"github.com/k2cc/k2cc/windows"
@@ -27,6 +25,7 @@ type Options struct {
 	Name   string       // the object's or its source's name, for messages
 	Config *toml.Config // settings of the whole object; never nil
 	Level  int          // ISA level that bounds the output, 1 to 4; 0: what the input uses
+	Cache  *cache.Cache // what earlier runs found out; nil for none
 	// Wrap is put around each proposer; nil for none.
 	Wrap func(passes.Proposer) passes.Proposer
 }
@@ -42,11 +41,15 @@ func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Re
 	if err != nil {
 		return nil, nil, err
 	}
+	if opts.Cache == nil {
+		opts.Cache = cache.New()
+	}
 	o := &rewriter{
 		opts: opts, in: in, file: file,
-		kernel:   verify.NewLoader(),
-		deadline: start.Add(opts.Config.Budget.Object),
+		kernel:   verify.NewRemembering(opts.Cache),
+		deadline: start.Add(opts.Config.Nets().Object),
 	}
+	o.budget = passes.NewBudget(searchWork(file.Program(), opts.Config))
 	if err := o.askKernel(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -76,6 +79,8 @@ type rewriter struct {
 	thawed   []verify.ProgramResult // the same with constants that may be anything
 	unasked  string                 // why the kernel is not asked, if it is not
 	jobs     []*work
+	budget   *passes.Budget
+	pool     encode.Pool
 }
 
 // work is the work on one function.
@@ -85,6 +90,7 @@ type work struct {
 	slots   int          // the input's
 	manager *passes.Manager
 	target  windows.Target
+	cache   *cache.Cache
 	// jumps tells to simplify control flow, tails to let equal tails be one as
 	// well, registers to give live ranges other registers, exits to set results at
 	// exits.
@@ -140,14 +146,14 @@ func (o *rewriter) confirmed(fn *bpf.Function) bool {
 // function prepares the work on one function as its settings want it.
 func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	cfg := o.opts.Config.For(fn.Name, fn.Section)
-	j := &work{fn: fn, blocks: fn.Blocks, slots: fn.Slots()}
+	j := &work{fn: fn, blocks: fn.Blocks, slots: fn.Slots(), cache: o.opts.Cache}
 	o.jobs = append(o.jobs, j)
 	if cfg.Skip {
 		j.left = "skipped by k2.toml"
 		return nil
 	}
 	j.target = o.target(fn, cfg)
-	pipeline, err := newPipeline(cfg.Passes, j.target.Confirmed)
+	pipeline, err := newPipeline(cfg.Passes, cfg.Effort, j.target.Confirmed)
 	if err != nil {
 		return because("wrong settings", err)
 	}
@@ -158,12 +164,16 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	}
 	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
 	j.manager = &passes.Manager{
-		Pipeline: pipeline.proposers,
-		Target:   j.target,
-		Size:     cfg.Window.Size,
-		Window:   cfg.Budget.Window,
-		Deadline: o.deadline,
-		Workers:  runtime.GOMAXPROCS(0),
+		Pipeline:  pipeline.proposers,
+		Target:    j.target,
+		Size:      cfg.Window.Size,
+		Window:    cfg.Nets().Window,
+		Deadline:  o.deadline,
+		Workers:   runtime.GOMAXPROCS(0),
+		Cache:     o.opts.Cache,
+		Budget:    o.budget,
+		Pool:      &o.pool,
+		Resources: solverResources[cfg.Effort],
 	}
 	return o.begin(ctx, j)
 }
@@ -208,28 +218,6 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 		}
 	}
 	return nil
-}
-
-// simplify is the function with simpler control flow and fewer copies, where that
-// is wanted.
-func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	if j.jumps {
-		out := jumps.Simplify(ctx, fn, j.target, j.tails)
-		if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
-			return nil, fmt.Errorf("simplified control flow: %w", err)
-		}
-		fn = out
-	}
-	var err error
-	if j.registers {
-		if fn, err = registers.Simplify(ctx, fn, j.target); err != nil {
-			return nil, err
-		}
-	}
-	if j.jumps && j.tails && j.exits {
-		return exits.Simplify(ctx, fn, j.target)
-	}
-	return fn, nil
 }
 
 // settle puts the function's new code into the object if the static check has
@@ -367,8 +355,14 @@ func (o *rewriter) report() *Report {
 		if j.dear > 0 {
 			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that cost more than they may in the kernel taken back", j.dear))
 		}
-		if j.result != nil && j.result.OutOfTime {
+		if j.result != nil {
+			f.OutOfTime, f.Unsearched = j.result.OutOfTime, j.result.Unsearched
+		}
+		if f.OutOfTime {
 			f.Skipped = join(f.Skipped, "time ran out before all windows were looked at")
+		}
+		if f.Unsearched > 0 {
+			f.Skipped = join(f.Skipped, fmt.Sprintf("%d windows not searched: the budget for search was spent", f.Unsearched))
 		}
 		rep.Functions = append(rep.Functions, f)
 	}

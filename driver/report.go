@@ -20,6 +20,7 @@ type Report struct {
 	// Alone says which functions were not understood, and why. Those that
 	// settings leave alone do not count.
 	Alone []string
+	Cache string // why nothing was taken from earlier runs, if nothing could be
 }
 
 // misunderstood is what was not understood as an error of one line, nil if there
@@ -44,6 +45,8 @@ type FunctionReport struct {
 	Rewrites                int                     // windows replaced
 	Passes                  map[string]passes.Stats // by the pass's name
 	Skipped                 string                  // why the function, or part of what was found, was left alone
+	OutOfTime               bool                    // time ran out before all windows were looked at
+	Unsearched              int                     // windows that were not searched, as the budget was spent
 }
 
 // print writes the report as a table, under the object's name.
@@ -66,8 +69,10 @@ func (r *Report) print(w io.Writer, name string) {
 	t.AppendFooter(table.Row{"", "all", before, after, saved(before, after), windows, rewrites, ""})
 	t.Render()
 	r.printPasses(w)
-	if r.Kernel != "" {
-		fmt.Fprintln(w, r.Kernel)
+	for _, why := range []string{r.Kernel, r.Cache} {
+		if why != "" {
+			fmt.Fprintln(w, why)
+		}
 	}
 }
 

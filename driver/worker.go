@@ -33,15 +33,16 @@ type task struct {
 	name     string // for messages
 	in, out  string // files
 	settings settings
-	level    int  // see Options
-	report   bool // print what was done
+	level    int    // see Options
+	report   bool   // print what was done
+	cacheDir string // for what earlier runs found out; "" for the user's own
 }
 
 // limit is the time after which the optimiser is given up. Budgets count work
 // as the time it may take; a slow or busy machine gets several times that
 // before the user has waited long enough.
 func (t task) limit() time.Duration {
-	return 4*t.settings.Budget.Object + time.Second
+	return 4*t.settings.Nets().Object + time.Second
 }
 
 // request is a task as the worker gets it.
@@ -50,6 +51,7 @@ type request struct {
 	Settings []toml.Source
 	Level    int
 	Cores    int // that the worker may use
+	CacheDir string
 	Object   []byte
 }
 
@@ -69,6 +71,9 @@ func (d *driver) isolated(ctx context.Context, object []byte, t task) ([]byte, *
 	}
 	share := cores.Take(os.Getenv("MAKEFLAGS"), d.cacheDir())
 	defer share.Release()
+	if t.cacheDir == "" {
+		t.cacheDir = d.cacheDir()
+	}
 	return runIsolated(ctx, exec.CommandContext(ctx, self, workerFlag), object, t, share.N)
 }
 
@@ -77,7 +82,7 @@ func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task, n
 	runtime.LockOSThread() // Pdeathsig is about the thread that starts the worker
 	defer runtime.UnlockOSThread()
 	var in, out, errs bytes.Buffer
-	req := request{t.name, t.settings.sources, t.level, n, object}
+	req := request{t.name, t.settings.sources, t.level, n, t.cacheDir, object}
 	if err := gob.NewEncoder(&in).Encode(req); err != nil {
 		return nil, nil, fmt.Errorf("start the optimiser: %w", err)
 	}
@@ -209,5 +214,12 @@ func handle(req request, optimize optimizeFunc) (object []byte, rep *Report, err
 	}
 	runtime.GOMAXPROCS(max(1, req.Cores))
 	opts := Options{Name: req.Name, Config: config, Level: req.Level}
-	return optimize(context.Background(), req.Object, opts)
+	var unusable string
+	opts.Cache, unusable = openCache(req.CacheDir)
+	defer opts.Cache.Close()
+	object, rep, err = optimize(context.Background(), req.Object, opts)
+	if rep != nil {
+		rep.Cache = unusable
+	}
+	return object, rep, err
 }

@@ -17,11 +17,15 @@ type Options struct {
 	// of 1 million, some tenths of a second. The bound does not depend on how
 	// fast the machine is.
 	Resources uint
+	// Pool lends solvers to several checkers for what takes no search; nil for
+	// none.
+	Pool *Pool
 }
 
 // Checker proves and refutes replacements. It is for one goroutine at a time.
 type Checker struct {
 	resources uint
+	pool      *Pool
 	solver    *solver
 	queries   int
 }
@@ -31,7 +35,7 @@ func New(opts Options) *Checker {
 	if opts.Resources == 0 {
 		opts.Resources = 1_000_000
 	}
-	return &Checker{resources: opts.Resources}
+	return &Checker{resources: opts.Resources, pool: opts.Pool}
 }
 
 // Check proves that code does, in any state that the window's facts allow, what

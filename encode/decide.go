@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/aclements/go-z3/z3"
 
@@ -56,6 +57,7 @@ type query struct {
 	ob     *obligation
 	s      *solver
 	stated map[[2]int]bool // pairs of bases whose bytes were told apart
+	pool   *Pool           // where the solver goes back to, if it is lent
 }
 
 // fresh is the solver for one more query.
@@ -69,20 +71,37 @@ func (c *Checker) fresh() *solver {
 
 // open begins a question.
 func (c *Checker) open(ob *obligation) *query {
-	s := c.fresh()
+	s, pool := c.fresh, (*Pool)(nil)
+	if !slices.ContainsFunc(ob.equations, func(eq equation) bool { return eq.old != eq.new }) {
+		// The terms leave nothing to be asked but whether false can be true.
+		s, pool = c.lent, c.pool
+	}
+	q := &query{ob: ob, s: s(), stated: map[[2]int]bool{}, pool: pool}
+	q.differ()
+	return q
+}
+
+// differ asserts that an equation fails.
+func (q *query) differ() {
+	s, ob := q.s, q.ob
 	s.begin()
-	differs := s.ctx.FromBool(false)
+	differs := hold(s, s.ctx.FromBool(false))
 	var parts []z3.Bool
 	for _, eq := range ob.equations {
 		if eq.old != eq.new {
-			parts = append(parts, s.bv(eq.old).NE(s.bv(eq.new)))
+			parts = append(parts, hold(s, s.bv(eq.old).NE(s.bv(eq.new))))
 		}
 	}
 	if len(parts) > 0 {
 		differs = differs.Or(parts...)
 	}
 	s.assert(differs)
-	return &query{ob: ob, s: s, stated: map[[2]int]bool{}}
+}
+
+// close ends a question.
+func (q *query) close() {
+	q.s.end()
+	q.pool.giveBack(q.s)
 }
 
 // solve asks for a state. That bytes at one address are one byte is told the
@@ -133,14 +152,15 @@ func (q *query) tell(a, b knownByte) {
 				continue
 			}
 			meet := q.s.truth(m.g.compare(opEq, m.g.term(x.addr), m.g.term(y.addr)))
-			q.s.assert(meet.Not().Or(q.s.bv(x.byte).Eq(q.s.bv(y.byte))))
+			same := hold(q.s, q.s.bv(x.byte).Eq(q.s.bv(y.byte)))
+			q.s.assert(hold(q.s, meet.Not()).Or(same))
 		}
 	}
 }
 
 // valuation is the model's state. What the query does not mention is sampled.
 func (q *query) valuation() *valuation {
-	m := q.s.solver.Model()
+	m := hold(q.s, q.s.solver.Model())
 	sample := newSampler(q.ob, 0)
 	v := newValuation(q.ob.entry.g, func(n *node) uint64 {
 		if _, ok := q.s.terms[n]; ok {
@@ -157,7 +177,7 @@ func (q *query) valuation() *valuation {
 // ask tells whether there is a state in which an equation fails.
 func (c *Checker) ask(ctx context.Context, ob *obligation) (bool, error) {
 	q := c.open(ob)
-	defer q.s.end()
+	defer q.close()
 	_, sat, err := q.solve(ctx)
 	if ctx.Err() != nil {
 		c.solver = nil // it may still be interrupted
@@ -195,7 +215,7 @@ func (c *Checker) possible(ctx context.Context, e *entry) error {
 // decide proves or refutes a condition on flat memory.
 func (c *Checker) decide(ctx context.Context, w *windows.Window, code []bpf.Instruction, ob *obligation) (Verdict, error) {
 	q := c.open(ob)
-	defer q.s.end()
+	defer q.close()
 	v, sat, err := q.solve(ctx)
 	if ctx.Err() != nil {
 		c.solver = nil
@@ -277,8 +297,8 @@ func (q *query) separate(v *valuation) bool {
 			}
 			found = true
 			x, y := q.s.bv(ta), q.s.bv(tb)
-			q.s.assert(x.Sub(y).UGE(q.s.constant(region, 64)))
-			q.s.assert(y.Sub(x).UGE(q.s.constant(region, 64)))
+			q.s.assert(hold(q.s, x.Sub(y)).UGE(q.s.constant(region, 64)))
+			q.s.assert(hold(q.s, y.Sub(x)).UGE(q.s.constant(region, 64)))
 		}
 	}
 	return found

@@ -26,6 +26,19 @@ type solver struct {
 	terms  map[*node]z3.BV
 	truths map[*node]z3.Bool
 	vars   []*node // variables translated, whose assumptions are due
+	// held keeps all terms until the context goes: Z3 would give the numbers of
+	// those that Go's collector has freed to new ones, and where the solver gives
+	// up would depend on when that was.
+	held []any
+
+	asked       int  // questions
+	interrupted bool // in one of them
+}
+
+// hold has what Z3 made live as long as the solver.
+func hold[T any](s *solver, x T) T {
+	s.held = append(s.held, x)
+	return x
 }
 
 // newSolver makes a solver that gives up a query after rlimit resource units of
@@ -60,7 +73,9 @@ func (s *solver) check(ctx context.Context) (bool, error) {
 	}
 	stop := context.AfterFunc(ctx, s.ctx.Interrupt)
 	defer stop()
+	s.asked++
 	sat, err := s.solver.Check()
+	s.interrupted = s.interrupted || ctx.Err() != nil
 	if err != nil {
 		return false, fmt.Errorf("%w: %s", errUndecided, err)
 	}
@@ -69,7 +84,7 @@ func (s *solver) check(ctx context.Context) (bool, error) {
 
 // assert adds a truth value, and what the facts say of its variables.
 func (s *solver) assert(b z3.Bool) {
-	s.solver.Assert(b)
+	s.solver.Assert(hold(s, b))
 	for len(s.vars) > 0 {
 		v := s.vars[0]
 		s.vars = s.vars[1:]
@@ -84,7 +99,7 @@ func (s *solver) bv(n *node) z3.BV {
 	if t, ok := s.terms[n]; ok {
 		return t
 	}
-	t := s.translate(n)
+	t := hold(s, s.translate(n))
 	s.terms[n] = t
 	return t
 }
@@ -130,7 +145,7 @@ var binaryOps = map[op]func(a, b z3.BV) z3.BV{
 }
 
 func (s *solver) constant(v uint64, width int) z3.BV {
-	return s.ctx.FromInt(int64(v), s.ctx.BVSort(width)).(z3.BV)
+	return hold(s, s.ctx.FromInt(int64(v), hold(s, s.ctx.BVSort(width))).(z3.BV))
 }
 
 // truth translates a term of width 1 as a truth value.
@@ -151,13 +166,13 @@ func (s *solver) truth(n *node) z3.Bool {
 	default:
 		b = s.bv(n).Eq(s.constant(1, 1))
 	}
-	s.truths[n] = b
+	s.truths[n] = hold(s, b)
 	return b
 }
 
 // eval is a term's value in the model of the last satisfiable check.
 func (s *solver) eval(m *z3.Model, n *node) (uint64, error) {
-	v, ok := m.Eval(s.bv(n), true).(z3.BV)
+	v, ok := hold(s, m.Eval(s.bv(n), true)).(z3.BV)
 	if !ok {
 		return 0, errors.New("the model does not determine a value")
 	}

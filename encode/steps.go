@@ -190,7 +190,7 @@ func (c *Checker) hold(ctx context.Context, t *tape) error {
 	}
 	ob := &obligation{entry: t.entry, equations: t.equations}
 	q := c.open(ob)
-	defer q.s.end()
+	defer q.close()
 	sat, err := q.s.check(ctx)
 	if ctx.Err() != nil {
 		c.solver = nil // it may still be interrupted

@@ -86,7 +86,7 @@ func TestManagerLimits(t *testing.T) {
 			w.Costs = tt.costs
 			var got encode.Verdict
 			ask := proposer(func(_ *windows.Window, try Try) { got = try(code) })
-			manager(1).improve(context.Background(), encode.New(encode.Options{}), []Proposer{ask}, w)
+			manager(1).improve(context.Background(), []Proposer{ask}, w)
 			if got.Outcome != tt.outcome {
 				t.Errorf("%v (%s), want %v", got.Outcome, got.Reason, tt.outcome)
 			}

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/k2cc/k2cc/bpf"
-	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/cache"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
 )
@@ -23,6 +23,12 @@ type Manager struct {
 	Window   time.Duration // wall-clock bound for one window, the net below the proposers' own budgets
 	Deadline time.Time     // of the search; what is found by then is still checked
 	Workers  int           // windows looked at at the same time; no result depends on it
+	Cache    *cache.Cache  // what earlier runs found out; no result depends on it
+	Budget   *Budget       // of all searchers together, maybe in several functions; nil for none
+	// Resources bounds one query about a proposal, in Z3's units (encode.Options);
+	// what stands already and has to be proven anew gets the default.
+	Resources uint
+	Pool      *encode.Pool // of solvers, maybe for several managers; nil for none
 }
 
 // maxRounds bounds how often the windows are gone over: what one rewrite leaves
@@ -34,8 +40,11 @@ type Result struct {
 	Layout  *windows.Layout
 	Windows int // windows looked at
 	Stats   map[string]Stats
-	// OutOfTime says that the search ended at the deadline.
+	// OutOfTime says that time ran out before all windows were looked at.
 	OutOfTime bool
+	// Unsearched counts the windows that searchers were not asked about, as the
+	// budget was spent.
+	Unsearched int
 
 	manager *Manager
 	stages  []windows.Codes // what each round put where
@@ -45,6 +54,7 @@ type Result struct {
 type Stats struct {
 	Tried, Proven, Refuted, Unsafe, Undecided int
 	Slots                                     int // taken out by proven candidates
+	Work                                      int // candidates looked at, most of which were not worth a proof
 }
 
 // Add counts o's candidates in.
@@ -55,6 +65,7 @@ func (s *Stats) Add(o Stats) {
 	s.Unsafe += o.Unsafe
 	s.Undecided += o.Undecided
 	s.Slots += o.Slots
+	s.Work += o.Work
 }
 
 // Begin is the result of having done nothing to a function yet.
@@ -96,13 +107,15 @@ func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows
 	if err != nil {
 		return false, err
 	}
-	found := make([]proposal, len(ws))
-	r.manager.each(len(ws), func(i int, checker *encode.Checker) {
-		if ws[i] == nil || len(ws[i].Code) == 0 || sameWindow(ws[i], seen[i]) {
-			return
+	var todo []int
+	for i, w := range ws {
+		if w != nil && len(w.Code) > 0 && !sameWindow(w, seen[i]) {
+			todo = append(todo, i)
 		}
-		found[i] = r.manager.improve(ctx, checker, pipeline, ws[i])
-	})
+	}
+	hottestFirst(facts.Graph(), ws, todo)
+	found := make([]proposal, len(ws))
+	r.Unsearched = r.manager.look(ctx, pipeline, ws, todo, found)
 	next := make(windows.Codes, len(ws))
 	r.Windows = 0
 	for i, f := range found {
@@ -111,6 +124,7 @@ func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows
 		}
 		seen[i] = ws[i]
 		next[i] = f.code
+		r.OutOfTime = r.OutOfTime || f.cut
 		for name, s := range f.stats {
 			total := r.Stats[name]
 			total.Add(s)
@@ -119,12 +133,6 @@ func (r *Result) round(ctx context.Context, pipeline []Proposer, seen []*windows
 	}
 	// What was found is settled even when time is up.
 	return r.settle(context.WithoutCancel(ctx), facts, ws, next)
-}
-
-// proposal is what came of one window: nil code where nothing did.
-type proposal struct {
-	code  []bpf.Instruction
-	stats map[string]Stats
 }
 
 // settle puts code into the segments for which next has any. Each was proven
@@ -147,12 +155,12 @@ func (r *Result) settle(ctx context.Context, facts *flow.Facts, ws []*windows.Wi
 			return false, err
 		}
 		bad := make([]bool, len(again))
-		r.manager.each(len(again), func(i int, checker *encode.Checker) {
+		r.manager.each(len(again), func(i int) {
 			if next[i] == nil || covers(proven[i], again[i]) {
 				return
 			}
 			proven[i] = again[i]
-			bad[i] = again[i] == nil || checker.Check(ctx, again[i], next[i]).Outcome != encode.Proven
+			bad[i] = again[i] == nil || !r.manager.proves(ctx, again[i], next[i])
 		})
 		stands := true
 		for i, b := range bad {
@@ -211,12 +219,11 @@ func (r *Result) Without(ctx context.Context, drop map[*windows.Segment]bool) er
 			return err
 		}
 		next := slices.Clone(stage)
-		r.manager.each(len(next), func(i int, checker *encode.Checker) {
+		r.manager.each(len(next), func(i int) {
 			if next[i] == nil {
 				return
 			}
-			if drop[r.Layout.Segments[i]] || ws[i] == nil ||
-				checker.Check(ctx, ws[i], next[i]).Outcome != encode.Proven {
+			if drop[r.Layout.Segments[i]] || ws[i] == nil || !r.manager.proves(ctx, ws[i], next[i]) {
 				next[i] = nil
 			}
 		})
@@ -251,110 +258,22 @@ func (r *Result) analyze(ctx context.Context, fn *bpf.Function) (*flow.Facts, *f
 
 func sameWindow(a, b *windows.Window) bool { return b != nil && a.Same(b) }
 
-// share is how many windows, one behind the other, have one checker: making a
-// solver costs as much as many answers, and what a solver was asked before may
-// matter to where it gives up, so that which windows share one must not depend on
-// the number of workers.
-const share = 64
-
-// each calls f with 0 to n-1 and a checker, on as many goroutines as there are
-// workers.
-func (m *Manager) each(n int, f func(i int, checker *encode.Checker)) {
+// each calls f with 0 to n-1, on as many goroutines as there are workers.
+func (m *Manager) each(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range max(m.Workers, 1) {
 		wg.Go(func() {
-			for from := range next {
-				checker := encode.New(encode.Options{})
-				for i := from; i < min(from+share, n); i++ {
-					f(i, checker)
-				}
+			for i := range next {
+				f(i)
 			}
 		})
 	}
-	for from := 0; from < n; from += share {
-		next <- from
+	for i := range n {
+		next <- i
 	}
 	close(next)
 	wg.Wait()
-}
-
-// improve runs a pipeline over one window, each proposer on what the one before
-// it made.
-func (m *Manager) improve(ctx context.Context, checker *encode.Checker, pipeline []Proposer, w *windows.Window) proposal {
-	if m.Window > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, m.Window)
-		defer cancel()
-	}
-	out := proposal{stats: map[string]Stats{}}
-	for _, p := range pipeline {
-		if ctx.Err() != nil {
-			break
-		}
-		now := w
-		if out.code != nil {
-			var err error
-			if now, err = w.With(out.code); err != nil {
-				break // another round has more to say of the code
-			}
-		}
-		var s Stats
-		best := now.Code
-		p.Propose(ctx, now, func(code []bpf.Instruction) encode.Verdict {
-			// Against the window's first code, not what another proposer made
-			// of it: the proof is for what stands in the function.
-			if s.Undecided >= maxUndecided {
-				return encode.Verdict{Outcome: encode.Undecided, Reason: "the window is too hard for the solver"}
-			}
-			c := cost.Of(code)
-			switch {
-			case !c.Within(w.Bounds()):
-				return encode.Verdict{Outcome: encode.Unsafe, Reason: "it costs more than it may"}
-			case w.Costs.Goal != cost.Size && hidesKey(w, code):
-				return encode.Verdict{Outcome: encode.Unsafe, Reason: "it hides a constant key from the verifier"}
-			}
-			v := check(ctx, checker, w, code)
-			s.count(v)
-			if v.Outcome == encode.Proven && w.Costs.Compare(c, cost.Of(best)) < 0 {
-				best = append([]bpf.Instruction{}, code...)
-				out.code = best
-			}
-			return v
-		})
-		s.Slots = bpf.Slots(now.Code) - bpf.Slots(best)
-		out.stats[p.Name()] = s
-	}
-	return out
-}
-
-// maxUndecided bounds how many answers the solver may fail to give about one
-// proposer's candidates for a window: where it fails once it will fail again.
-const maxUndecided = 3
-
-// check proves code for w, by the stretch that it changes if that is enough.
-func check(ctx context.Context, c *encode.Checker, w *windows.Window, code []bpf.Instruction) encode.Verdict {
-	if sub, rest, ok := w.Trim(code); ok {
-		// What is too hard for a stretch is too hard for the whole.
-		if v := c.Check(ctx, sub, rest); v.Outcome == encode.Proven || v.Outcome == encode.Undecided {
-			return v
-		}
-	}
-	return c.Check(ctx, w, code)
-}
-
-func (s *Stats) count(v encode.Verdict) {
-	s.Tried++
-	switch v.Outcome {
-	case encode.Proven:
-		s.Proven++
-	case encode.Refuted:
-		s.Refuted++
-	case encode.Unsafe:
-		s.Unsafe++
-	default:
-		s.Undecided++
-	}
 }
 
 // Changed is the segments that are replaced.

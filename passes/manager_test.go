@@ -16,16 +16,17 @@ type script map[string]string
 
 func (script) Name() string { return "script" }
 
-func (s script) Propose(_ context.Context, w *windows.Window, try Try) {
+func (s script) Propose(_ context.Context, w *windows.Window, try Try) int {
 	src, ok := s[bpf.Format(w.Code)]
 	if !ok {
-		return
+		return 0
 	}
 	code, err := bpf.ParseCode(src)
 	if err != nil {
 		panic(err)
 	}
 	try(code)
+	return 1
 }
 
 func newScript(t *testing.T, pairs ...string) script {
@@ -155,8 +156,11 @@ func TestManagerDeadline(t *testing.T) {
 
 type proposer func(w *windows.Window, try Try)
 
-func (proposer) Name() string                                            { return "func" }
-func (p proposer) Propose(_ context.Context, w *windows.Window, try Try) { p(w, try) }
+func (proposer) Name() string { return "func" }
+func (p proposer) Propose(_ context.Context, w *windows.Window, try Try) int {
+	p(w, try)
+	return 1
+}
 
 func parse(t *testing.T, src string) []bpf.Instruction {
 	t.Helper()

@@ -24,6 +24,7 @@ type Proposer interface {
 	// Propose calls try with candidates, the most promising first. The manager
 	// takes the cheapest that is proven, so that behind a proof only cheaper
 	// ones are worth asking about. It returns early when ctx ends. It may be
-	// called by several goroutines at once.
-	Propose(ctx context.Context, w *windows.Window, try Try)
+	// called by several goroutines at once. What it does depends on the window
+	// alone. It returns how many candidates it has looked at.
+	Propose(ctx context.Context, w *windows.Window, try Try) int
 }

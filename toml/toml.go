@@ -30,6 +30,19 @@ const (
 	GoalVerifier Goal = "verifier" // instructions that the kernel's verifier walks
 )
 
+// Effort says how much work goes into looking for better code.
+type Effort string
+
+// The efforts.
+const (
+	EffortFast   Effort = "fast"   // rewriting by rules alone: about as long as clang takes
+	EffortNormal Effort = "normal" // the default: search within some seconds for an object
+	EffortHigh   Effort = "high"   // highEffort times as much search
+)
+
+// highEffort is how much more work the highest effort may take than the normal.
+const highEffort = 10
+
 // ISA is a BPF instruction set level, v1 to v4 as in clang's -mcpu; 0 stands
 // for "auto", whatever the input was compiled for.
 type ISA int
@@ -64,7 +77,7 @@ const (
 	RegionOther  Region = "other"  // whatever else a pointer may lead to
 )
 
-// Budget limits the work spent, as the time it may take.
+// Budget is the time that work may take, as the net below counted budgets.
 type Budget struct {
 	Window time.Duration // on one window
 	Object time.Duration // on one object file
@@ -127,6 +140,7 @@ func defaultLimits(g Goal) Limits {
 // Config is a complete set of settings.
 type Config struct {
 	Goal   Goal
+	Effort Effort
 	Limits Limits
 	Clang  string // path or name of the compiler; empty: the newest on PATH
 	ISA    ISA    // upper bound on what the output may use
@@ -156,6 +170,25 @@ func (c *Config) resolve() {
 	}
 }
 
+// Nets is the time that work may take with the effort that is wanted.
+func (c *Config) Nets() Budget {
+	if c.Effort == EffortHigh {
+		return Budget{Window: highEffort * c.Budget.Window, Object: highEffort * c.Budget.Object}
+	}
+	return c.Budget
+}
+
+// Work is how much work goes into search, of what is normal.
+func (e Effort) Work() int {
+	switch e {
+	case EffortFast:
+		return 0
+	case EffortHigh:
+		return highEffort
+	}
+	return 1
+}
+
 // override changes settings of the programs that match its globs.
 type override struct {
 	program, section string            // an empty glob matches everything
@@ -170,6 +203,7 @@ type change func(*Config)
 func Default() *Config {
 	return &Config{
 		Goal:   GoalBalanced,
+		Effort: EffortNormal,
 		Limits: defaultLimits(GoalBalanced),
 		Kernel: KernelOn,
 		Budget: Budget{Window: 30 * time.Second, Object: 30 * time.Second},

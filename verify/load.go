@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"github.com/k2cc/k2cc/cache"
 )
 
 // State is the kernel's word on a program.
@@ -73,10 +75,14 @@ const defaultLogLines = 20
 // goroutines.
 type Loader struct {
 	types *btf.Cache
+
+	// What the kernel said before, where that is kept.
+	cache  *cache.Cache
+	kernel []byte // which kernel
 }
 
 // NewLoader returns a Loader that knows nothing yet.
-func NewLoader() *Loader { return &Loader{btf.NewCache()} }
+func NewLoader() *Loader { return &Loader{types: btf.NewCache()} }
 
 // Load is Loader.Load for a single object.
 func Load(ctx context.Context, obj []byte, opts Options) ([]ProgramResult, error) {
@@ -86,7 +92,18 @@ func Load(ctx context.Context, obj []byte, opts Options) ([]ProgramResult, error
 // Load loads each program of an object by itself, so that one that is rejected
 // hides no other, and unloads it again. Results are sorted by name. An error
 // means that nothing can be said about the object, or that ctx has ended.
-func (l *Loader) Load(ctx context.Context, obj []byte, opts Options) (results []ProgramResult, err error) {
+func (l *Loader) Load(ctx context.Context, obj []byte, opts Options) ([]ProgramResult, error) {
+	if results, ok := l.recall(obj, opts); ok {
+		return results, nil
+	}
+	results, err := l.load(ctx, obj, opts)
+	if err == nil {
+		l.remember(obj, opts, results)
+	}
+	return results, err
+}
+
+func (l *Loader) load(ctx context.Context, obj []byte, opts Options) (results []ProgramResult, err error) {
 	s, err := openToLoad(obj, l.types)
 	if err != nil {
 		return nil, err

@@ -70,6 +70,13 @@ func IsSymbol(fn *bpf.Function, b Base) bool {
 	return b >= firstSymbol && int(b-firstSymbol)/2 < len(fn.Symbols)
 }
 
+// SymbolOfEither is the symbol that b, of which IsSymbol is true, is the Base of,
+// and whether it is that of the symbol as a 32-bit immediate.
+func SymbolOfEither(b Base) (r bpf.Ref, narrow bool) {
+	n := b - firstSymbol
+	return bpf.Ref(n/2 + 1), n%2 != 0
+}
+
 // SymbolBase is the Base of what a symbol's immediate load leaves in a register.
 func SymbolBase(r bpf.Ref) Base { return firstSymbol + 2*Base(r-1) }
 

@@ -27,6 +27,10 @@ type Counts struct {
 	Failed map[string]int64 `json:"failed"`
 	// Left counts calls that were clang's alone, by the reason.
 	Left map[string]int64 `json:"left_to_clang"`
+	// OutOfTime counts objects of which a part was not looked at since time ran
+	// out, Unsearched those in which the counted budget for search was spent.
+	OutOfTime  int64 `json:"out_of_time"`
+	Unsearched int64 `json:"unsearched"`
 	// Slots of 8 bytes in the objects that were looked at.
 	SlotsBefore int64 `json:"slots_before"`
 	SlotsAfter  int64 `json:"slots_after"`

@@ -26,12 +26,12 @@ const (
 
 // Simplify is the function with its results set at exits, where that makes it
 // smaller and is proven. It fails only where ctx ends.
-func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	split := jumps.SplitExits(fn)
 	if split == nil || !t.Confirmed || t.Costs.Goal == cost.Latency || t.Costs.Goal == cost.Verifier {
 		return fn, nil
 	}
-	w := &work{ctx: ctx, target: t, split: split}
+	w := &work{ctx: ctx, checker: c, target: t, split: split}
 	out, err := w.choose()
 	if err == nil {
 		out, err = w.share(out)
@@ -52,11 +52,12 @@ func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Fun
 
 // work is the work on one function whose exits were split.
 type work struct {
-	ctx    context.Context // of the one call that the work is for
-	target windows.Target
-	split  *bpf.Function
-	keep   map[int]bool // live ranges that stay as they are
-	shares *[2]int      // the blocks that share their exit, if any do
+	ctx     context.Context // of the one call that the work is for
+	checker *encode.Checker
+	target  windows.Target
+	split   *bpf.Function
+	keep    map[int]bool // live ranges that stay as they are
+	shares  *[2]int      // the blocks that share their exit, if any do
 }
 
 func better(a, b *bpf.Function) bool {
@@ -130,7 +131,7 @@ func (w *work) apply() (*bpf.Function, error) {
 
 // prove is the function with all steps applied and proven.
 func (w *work) prove(fn *bpf.Function) (*bpf.Function, error) {
-	checker := encode.New(encode.Options{})
+	checker := w.checker
 	if err := checker.SameShape(w.ctx, fn, w.split); err != nil {
 		return nil, fmt.Errorf("exits apart: %w", err)
 	}

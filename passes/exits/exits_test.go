@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes/exits"
 	"github.com/k2cc/k2cc/passes/jumps"
 	"github.com/k2cc/k2cc/windows"
@@ -52,7 +53,7 @@ func TestSimplify(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			target := windows.Target{Level: bpf.V3, Confirmed: true}
 			fn := jumps.Simplify(context.Background(), parse(t, tt.src), target, true)
-			out, err := exits.Simplify(context.Background(), fn, target)
+			out, err := exits.Simplify(context.Background(), encode.New(encode.Options{}), fn, target)
 			if err != nil {
 				t.Fatal(err)
 			}

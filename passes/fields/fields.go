@@ -19,9 +19,9 @@ type pass struct{}
 func (pass) Name() string { return "fields" }
 
 // Propose proposes the window's code with all pairs of such stores merged.
-func (pass) Propose(_ context.Context, w *windows.Window, try passes.Try) {
+func (pass) Propose(_ context.Context, w *windows.Window, try passes.Try) int {
 	if w.Fn.Context != bpf.ContextSKB {
-		return
+		return 0
 	}
 	z := zeros{}
 	for r, v := range w.Facts.Regs {
@@ -39,9 +39,11 @@ func (pass) Propose(_ context.Context, w *windows.Window, try passes.Try) {
 		z.step(in)
 		out = append(out, in)
 	}
-	if merged {
-		try(out)
+	if !merged {
+		return 0
 	}
+	try(out)
+	return 1
 }
 
 // zeros is which registers are known to be zero.

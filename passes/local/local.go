@@ -73,7 +73,7 @@ const maxUndecided = 2
 // proven it finds the step at fault, from the counterexample or by halving, and
 // tries again without it. A candidate may be tried after one that was proven,
 // if it is better.
-func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
+func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Try) int {
 	a := attempt{p: p, w: w, try: try, seen: make(map[string]encode.Outcome), banned: make(map[ban]bool)}
 	for ctx.Err() == nil && !a.spent() {
 		steps := a.affordable(a.run(ctx))
@@ -91,6 +91,7 @@ func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Tr
 		a.banned[guilty] = true
 	}
 	a.settle()
+	return a.tries
 }
 
 // step is one transformation's result.

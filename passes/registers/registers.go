@@ -109,8 +109,7 @@ const repeats = 8
 
 // Simplify is the function after all steps that make it smaller and are proven.
 // It fails only where ctx ends.
-func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	c := encode.New(encode.Options{})
+func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	facts, needs, err := analyze(ctx, fn, t)
 	for _, s := range Steps {
 		for range repeats {

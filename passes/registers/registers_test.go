@@ -57,7 +57,7 @@ func TestSimplify(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fn := parse(t, tt.src)
-			out, err := registers.Simplify(context.Background(), fn, target)
+			out, err := registers.Simplify(context.Background(), encode.New(encode.Options{}), fn, target)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -66,12 +66,30 @@ const maxMatches = 32
 // tries what comes of each. Facts and needs inside the window are those of the
 // old code, so that further rules find their places in the windows of the next
 // round; here, each goes to instructions that are still the old ones.
-func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
+func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Try) int {
+	all := p.matches(ctx, w)
+	if len(all) == 0 || ctx.Err() != nil || together(w, all, try) || len(all) == 1 {
+		return min(len(all), 1)
+	}
+	var good []match
+	for _, m := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		if together(w, append(slices.Clone(good), m), try) {
+			good = append(good, m)
+		}
+	}
+	return 1 + len(all)
+}
+
+// matches is where rules help, no two of them at one place.
+func (p *Proposer) matches(ctx context.Context, w *windows.Window) []match {
 	done := make([]bool, len(w.Code)) // instructions that a rule has taken
 	var all []match
 	for i := range w.Code {
 		if ctx.Err() != nil || len(all) == maxMatches {
-			return
+			break
 		}
 		if m, ok := p.at(w, i, done); ok {
 			all = append(all, m)
@@ -80,21 +98,7 @@ func (p *Proposer) Propose(ctx context.Context, w *windows.Window, try passes.Tr
 			}
 		}
 	}
-	if len(all) == 0 || together(w, all, try) {
-		return
-	}
-	if len(all) == 1 {
-		return
-	}
-	var good []match
-	for _, m := range all {
-		if ctx.Err() != nil {
-			return
-		}
-		if together(w, append(slices.Clone(good), m), try) {
-			good = append(good, m)
-		}
-	}
+	return all
 }
 
 // at is the first rule that helps at instruction i.

@@ -4,14 +4,3 @@
 // by running them on states that the window's facts allow, and learns from the
 // checker's counterexamples.
 package search
-
-import "github.com/k2cc/k2cc/passes"
-
-// Is tells whether a proposer is one of this package.
-func Is(p passes.Proposer) bool {
-	switch p.(type) {
-	case enumerate, mcmc:
-		return true
-	}
-	return false
-}

@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"fmt"
 	"math/bits"
 	"slices"
 
@@ -39,23 +40,27 @@ type enumerate struct{ EnumerateOptions }
 // Name is "enumerate".
 func (enumerate) Name() string { return "enumerate" }
 
+// Settings are all options.
+func (o enumerate) Settings() string { return fmt.Sprintf("%+v", o.EnumerateOptions) }
+
 // Propose enumerates candidates for w.
-func (o enumerate) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
+func (o enumerate) Propose(ctx context.Context, w *windows.Window, try passes.Try) int {
 	now := *w
 	budget := o.Budget
 	for len(now.Code) > 0 && budget > 0 {
 		p, ok := newProblem(&now, try, o.Tries)
 		if !ok {
-			return
+			break
 		}
 		for slots := 1; slots <= o.MaxSlots && p.tries > 0 && p.proven == nil; slots++ {
 			budget = o.stretches(ctx, p, slots, budget)
 		}
 		if p.proven == nil {
-			return
+			break
 		}
 		now.Code = p.proven
 	}
+	return o.Budget - budget
 }
 
 // stretches looks at all stretches of so many slots. It returns what is left of

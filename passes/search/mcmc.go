@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -15,11 +16,13 @@ import (
 // MCMCOptions bounds a search with Markov chains. Zero fields mean the
 // defaults.
 type MCMCOptions struct {
-	MaxSlots int     // longest window in slots; default 32
-	Chains   int     // chains from different seeds; default 3
-	Steps    int     // moves tried by all chains together; default 30,000
-	Tries    int     // candidates that the checker is asked about; default 16
-	Beta     float64 // how strongly the coldest chain prefers what costs less; default 2
+	MaxSlots int // longest window in slots; default 32
+	// MinLength is the shortest window in instructions; default 0.
+	MinLength int
+	Chains    int     // chains from different seeds; default 3
+	Steps     int     // moves tried by all chains together; default 30,000
+	Tries     int     // candidates that the checker is asked about; default 16
+	Beta      float64 // how strongly the coldest chain prefers what costs less; default 2
 }
 
 // MCMC is a proposer after K2 (Xu et al., SIGCOMM'21, section 3): Markov chains
@@ -49,28 +52,36 @@ type mcmc struct{ MCMCOptions }
 // Name is "mcmc".
 func (mcmc) Name() string { return "mcmc" }
 
+// Settings are all options.
+func (o mcmc) Settings() string { return fmt.Sprintf("%+v", o.MCMCOptions) }
+
+// workOfStep is how many candidates enumerate tries while a chain takes a step.
+const workOfStep = 6
+
 const (
 	rounds   = 12 // how often the chains stop to look at what they have found
 	patience = 3  // rounds without anything better before the best is checked
 )
 
 // Propose runs the chains for w, and after a proof again from what was proven.
-func (o mcmc) Propose(ctx context.Context, w *windows.Window, try passes.Try) {
+func (o mcmc) Propose(ctx context.Context, w *windows.Window, try passes.Try) int {
 	now := *w
-	for steps := o.Steps; steps > 0 && ctx.Err() == nil; {
-		if bpf.Slots(now.Code) > o.MaxSlots {
-			return
+	steps := o.Steps
+	for steps > 0 && ctx.Err() == nil {
+		if bpf.Slots(now.Code) > o.MaxSlots || len(now.Code) < o.MinLength {
+			break
 		}
 		p, ok := newProblem(&now, try, o.Tries)
 		if !ok {
-			return
+			break
 		}
 		steps -= o.search(ctx, p, steps)
 		if p.proven == nil {
-			return
+			break
 		}
 		now.Code = p.proven
 	}
+	return (o.Steps - steps) * workOfStep
 }
 
 // search runs chains until something is proven or the steps are used up; it

@@ -1,0 +1,57 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/cache"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/passes/exits"
+	"github.com/k2cc/k2cc/passes/jumps"
+	"github.com/k2cc/k2cc/passes/registers"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// simplify is the function with simpler control flow and fewer copies, where that
+// is wanted, as it was found and proven earlier or is now.
+func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+	if !j.jumps && !j.registers && !j.exits {
+		return fn, nil
+	}
+	settings := fmt.Append(nil, j.jumps, j.tails, j.registers, j.exits)
+	key := cache.KeyOf("shape", windows.FunctionKey(fn, &j.target), settings)
+	if text, ok := j.cache.Get(key); ok {
+		if blocks, ok := windows.DecodeBlocks(text); ok {
+			out := *fn
+			out.Blocks = blocks
+			return &out, nil
+		}
+	}
+	out, err := j.simplifyAnew(ctx, fn)
+	if err == nil && ctx.Err() == nil {
+		j.cache.Put(key, windows.EncodeBlocks(out.Blocks))
+	}
+	return out, err
+}
+
+func (j *work) simplifyAnew(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+	checker := encode.New(encode.Options{Pool: j.manager.Pool})
+	if j.jumps {
+		out := jumps.Simplify(ctx, fn, j.target, j.tails)
+		if err := checker.SameShape(ctx, fn, out); err != nil {
+			return nil, fmt.Errorf("simplified control flow: %w", err)
+		}
+		fn = out
+	}
+	if j.registers {
+		var err error
+		if fn, err = registers.Simplify(ctx, checker, fn, j.target); err != nil {
+			return nil, err
+		}
+	}
+	if j.jumps && j.tails && j.exits {
+		return exits.Simplify(ctx, checker, fn, j.target)
+	}
+	return fn, nil
+}
