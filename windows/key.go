@@ -125,6 +125,7 @@ func (k *keyer) target(t *Target) {
 		k.truth(t.Shared[kind])
 	}
 	k.truth(t.Confirmed)
+	k.signed(int64(t.Slack))
 	k.number(uint64(t.Costs.Goal))
 	l := t.Costs.Limits
 	for _, limit := range [...]cost.Limit{l.Slots, l.Code, l.Time, l.Verifier} {
