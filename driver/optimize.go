@@ -203,23 +203,32 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 // simplify is the function with simpler control flow and fewer copies, where that
 // is wanted.
 func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	if j.jumps {
-		out := jumps.Simplify(ctx, fn, j.target, j.tails)
-		if err := encode.New(encode.Options{}).SameShape(ctx, fn, out); err != nil {
-			return nil, fmt.Errorf("simplified control flow: %w", err)
+	fn, err := j.jump(ctx, fn)
+	if err == nil && j.registers {
+		fn, err = registers.Simplify(ctx, fn, j.target)
+		if err == nil {
+			fn, err = j.jump(ctx, fn)
 		}
-		fn = out
+	}
+	if err == nil && j.jumps && j.tails && j.exits {
+		fn, err = exits.Simplify(ctx, fn, j.target)
+	}
+	return fn, err
+}
+
+// jump is the function with simpler control flow, where that is wanted.
+func (j *work) jump(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+	if !j.jumps {
+		return fn, nil
 	}
 	var err error
-	if j.registers {
-		if fn, err = registers.Simplify(ctx, fn, j.target); err != nil {
-			return nil, err
+	for _, tails := range []bool{j.tails, false} {
+		out := jumps.Simplify(ctx, fn, j.target, tails)
+		if err = encode.New(encode.Options{}).SameShape(ctx, fn, out); err == nil {
+			return out, nil
 		}
 	}
-	if j.jumps && j.tails && j.exits {
-		return exits.Simplify(ctx, fn, j.target)
-	}
-	return fn, nil
+	return nil, fmt.Errorf("simplified control flow: %w", err)
 }
 
 // settle puts the function's new code into the object if the static check has
