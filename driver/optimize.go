@@ -17,6 +17,7 @@ import (
 	"github.com/k2cc/k2cc/passes/exits"
 	"github.com/k2cc/k2cc/passes/jumps"
 	"github.com/k2cc/k2cc/passes/registers"
+	"github.com/k2cc/k2cc/passes/turn"
 	"github.com/k2cc/k2cc/toml"
 	"github.com/k2cc/k2cc/verify"
 	"github.com/k2cc/k2cc/windows"
@@ -204,6 +205,9 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 // is wanted.
 func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
 	fn, err := j.jump(ctx, fn)
+	if err == nil && j.jumps {
+		fn, err = turn.Simplify(ctx, fn, j.target)
+	}
 	if err == nil && j.registers {
 		fn, err = registers.Simplify(ctx, fn, j.target)
 		if err == nil {
