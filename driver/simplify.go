@@ -10,6 +10,7 @@ import (
 	"github.com/k2cc/k2cc/passes/exits"
 	"github.com/k2cc/k2cc/passes/jumps"
 	"github.com/k2cc/k2cc/passes/registers"
+	"github.com/k2cc/k2cc/passes/turn"
 	"github.com/k2cc/k2cc/windows"
 )
 
@@ -37,21 +38,33 @@ func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, e
 
 func (j *work) simplifyAnew(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
-	if j.jumps {
-		out := jumps.Simplify(ctx, fn, j.target, j.tails)
-		if err := checker.SameShape(ctx, fn, out); err != nil {
-			return nil, fmt.Errorf("simplified control flow: %w", err)
-		}
-		fn = out
+	fn, err := j.jump(ctx, checker, fn)
+	if err == nil && j.jumps {
+		fn, err = turn.Simplify(ctx, checker, fn, j.target)
 	}
-	if j.registers {
-		var err error
-		if fn, err = registers.Simplify(ctx, checker, fn, j.target); err != nil {
-			return nil, err
+	if err == nil && j.registers {
+		fn, err = registers.Simplify(ctx, checker, fn, j.target)
+		if err == nil {
+			fn, err = j.jump(ctx, checker, fn)
 		}
 	}
-	if j.jumps && j.tails && j.exits {
-		return exits.Simplify(ctx, checker, fn, j.target)
+	if err == nil && j.jumps && j.tails && j.exits {
+		fn, err = exits.Simplify(ctx, checker, fn, j.target)
 	}
-	return fn, nil
+	return fn, err
+}
+
+// jump is the function with simpler control flow, where that is wanted.
+func (j *work) jump(ctx context.Context, checker *encode.Checker, fn *bpf.Function) (*bpf.Function, error) {
+	if !j.jumps {
+		return fn, nil
+	}
+	var err error
+	for _, tails := range []bool{j.tails, false} {
+		out := jumps.Simplify(ctx, fn, j.target, tails)
+		if err = checker.SameShape(ctx, fn, out); err == nil {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("simplified control flow: %w", err)
 }

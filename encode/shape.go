@@ -15,14 +15,16 @@ import (
 // laid out: it walks both from the entry, over unconditional jumps, and wants
 // the same instruction on both sides each time. Where one side jumps on the
 // inverse condition, Z3 has to prove that it is the inverse for all operands.
+// The new function may compute in registers before a branch what the old one
+// computes behind it (see early).
 // It answers nil where the functions are the same, and else where they part.
 func (c *Checker) SameShape(ctx context.Context, old, new *bpf.Function) error {
-	s := &shapes{ctx: ctx, checker: c, sides: [2]side{newSide(old), newSide(new)}, seen: map[[2]place]bool{}}
-	s.push(place{}, place{})
+	s := &shapes{ctx: ctx, checker: c, sides: [2]side{newSide(old), newSide(new)}, seen: map[places]bool{}}
+	s.push(places{})
 	for len(s.work) > 0 {
-		pair := s.work[len(s.work)-1]
+		at := s.work[len(s.work)-1]
 		s.work = s.work[:len(s.work)-1]
-		if err := s.walk(pair[0], pair[1]); err != nil {
+		if err := s.walk(at); err != nil {
 			return err
 		}
 	}
@@ -99,32 +101,53 @@ type shapes struct {
 	ctx     context.Context
 	checker *Checker
 	sides   [2]side
-	seen    map[[2]place]bool
-	work    [][2]place
+	seen    map[places]bool
+	work    []places
+	needs   []*flow.Needs // of the old function; see dead
 }
 
-func (s *shapes) push(a, b place) { s.work = append(s.work, [2]place{a, b}) }
+// places is where both sides are. What the new one has computed already and the
+// old one has not is in early.
+type places struct {
+	old, new place
+	early    early
+}
+
+func (s *shapes) push(at places) { s.work = append(s.work, at) }
 
 // walk follows both sides until they jump, exit or come to a known pair.
-func (s *shapes) walk(a, b place) error {
+func (s *shapes) walk(at places) error {
 	for {
 		var x, y bpf.Instruction
 		var err error
-		if a, x, err = s.sides[0].next(a); err != nil {
+		if at.old, x, err = s.sides[0].next(at.old); err != nil {
 			return err
 		}
-		if b, y, err = s.sides[1].next(b); err != nil {
+		if at.new, y, err = s.sides[1].next(at.new); err != nil {
 			return err
 		}
-		if s.seen[[2]place{a, b}] {
+		if s.seen[at] {
 			return nil
 		}
-		s.seen[[2]place{a, b}] = true
+		s.seen[at] = true
+		if rest, ok := at.early.without(x); ok {
+			at.early, at.old.at = rest, at.old.at+1
+			continue
+		}
 		if x.IsCondJump() && !y.IsJump() {
-			return s.join(a, x, b)
+			if now, ok := s.ahead(at, x); ok {
+				at = now
+				continue
+			}
+			return s.join(at, x)
+		}
+		if at.early != (early{}) && !(x.IsCondJump() && y.IsCondJump()) {
+			if err := s.forget(&at); err != nil {
+				return err
+			}
 		}
 		if x.IsJump() || y.IsJump() {
-			return s.fork(a, x, b, y)
+			return s.fork(at, x, y)
 		}
 		if !bpf.SameCode(x, y) {
 			return fmt.Errorf("%v became %v", x, y)
@@ -132,32 +155,38 @@ func (s *shapes) walk(a, b place) error {
 		if x.IsExit() {
 			return nil
 		}
-		a.at, b.at = a.at+1, b.at+1
+		at.old.at, at.new.at = at.old.at+1, at.new.at+1
 	}
 }
 
 // join has both ways of an old branch do what the new code does without one.
 // That the old code could go round a loop of such branches for ever does not
 // matter: it would not have been accepted.
-func (s *shapes) join(a place, x bpf.Instruction, b place) error {
+func (s *shapes) join(at places, x bpf.Instruction) error {
 	taken, ok := s.sides[0].labels[x.Target]
 	if !ok {
 		return fmt.Errorf("%v leads nowhere", x)
 	}
-	s.push(place{taken, 0}, b)
-	s.push(place{a.block, a.at + 1}, b)
+	if at.early != (early{}) {
+		return fmt.Errorf("%v went where something is computed early", x)
+	}
+	s.push(places{old: place{taken, 0}, new: at.new})
+	s.push(places{old: place{at.old.block, at.old.at + 1}, new: at.new})
 	return nil
 }
 
 // fork goes both ways from a pair of conditional jumps.
-func (s *shapes) fork(a place, x bpf.Instruction, b place, y bpf.Instruction) error {
+func (s *shapes) fork(at places, x, y bpf.Instruction) error {
 	ta, oka := s.sides[0].labels[x.Target]
 	tb, okb := s.sides[1].labels[y.Target]
 	if !oka || !okb {
 		return fmt.Errorf("%v or %v leads nowhere", x, y)
 	}
-	takenA, elseA := place{ta, 0}, place{a.block, a.at + 1}
-	takenB, elseB := place{tb, 0}, place{b.block, b.at + 1}
+	if at.early.touches(x) {
+		return fmt.Errorf("%v reads what is computed early", x)
+	}
+	takenA, elseA := place{ta, 0}, place{at.old.block, at.old.at + 1}
+	takenB, elseB := place{tb, 0}, place{at.new.block, at.new.at + 1}
 	same, other := x, y
 	same.Target, other.Target = 0, 0
 	if !bpf.SameCode(same, other) {
@@ -166,8 +195,8 @@ func (s *shapes) fork(a place, x bpf.Instruction, b place, y bpf.Instruction) er
 		}
 		takenB, elseB = elseB, takenB
 	}
-	s.push(takenA, takenB)
-	s.push(elseA, elseB)
+	s.push(places{takenA, takenB, at.early})
+	s.push(places{elseA, elseB, at.early})
 	return nil
 }
 

@@ -36,7 +36,7 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 	if err == nil {
 		out, err = w.share(out)
 	}
-	if err == nil && better(out, fn) {
+	if err == nil && out.Slots() < fn.Slots() {
 		out, err = w.prove(fn)
 	} else {
 		out = fn

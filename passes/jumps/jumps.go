@@ -1,7 +1,7 @@
 // Package jumps rearranges the blocks of a function so that fewer jumps are
 // left: it threads jumps to jumps, inverts branches around a jump, merges equal
-// tails and moves blocks to where control comes from. The instructions that run
-// on each path stay as they are, which encode's SameShape checks.
+// tails and heads, and moves blocks to where control comes from. The instructions
+// that run on each path stay as they are, which encode's SameShape checks.
 package jumps
 
 import (
@@ -15,7 +15,7 @@ import (
 
 // Simplify is the function with fewer jumps. The input is not changed. Inverse
 // conditions that need a higher ISA level than the target's are not used. Equal
-// tails are merged only where that is wanted and the kernel will confirm the
+// tails and heads are merged only where that is wanted and the kernel will confirm the
 // result: the verifier
 // wants an instruction that accesses memory to have pointers of one kind. It
 // makes code shorter, but no run through it: a jump is what it takes instead.
@@ -23,7 +23,7 @@ func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target, tails boo
 	e := &editor{ctx: ctx, fn: fn.Clone(), level: t.Level, bigEndian: t.BigEndian}
 	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks}
 	if goal := t.Costs.Goal; tails && t.Confirmed && goal != cost.Latency && goal != cost.Verifier {
-		steps = append(steps, e.mergeTails)
+		steps = append(steps, e.mergeTails, e.hoist)
 	}
 	// Each step only ever takes instructions out or leaves their number alone
 	// while it brings blocks into place, so that this ends; the bound is for

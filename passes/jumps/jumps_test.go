@@ -50,8 +50,13 @@ func TestSimplify(t *testing.T) {
 		{"short equal tails stay", "if r1 == 5 goto L2\nr3 = 3\nexit\nL2: r3 = 4\nexit", bpf.V1, 5, ""},
 		{"equal tails with a branch", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: goto L5\nL2: r3 = 4\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL3: r0 = 9\nexit\nL5: r0 = 9\nexit\nL4: r0 = 7\nexit", bpf.V3, 11, ""},
 		{"equal tails with an inverse branch", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: r0 = 9\nexit\nL2: r3 = 4\nr0 = 1\nr2 = 2\nif r0 != r3 goto L5\nL4: r0 = 7\nexit\nL5: r0 = 9\nexit", bpf.V3, 11, ""},
-		{"equal tails that part at the end stay", "if r1 == 5 goto L2\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: exit\nL2: r0 = 1\nr2 = 2\nif r0 == r3 goto L1\nL4: r0 = 7\nexit", bpf.V3, 10, ""},
+		{"equal tails that part at the end stay", "if r1 == 5 goto L2\nr4 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: exit\nL2: r4 = 4\nr0 = 1\nr2 = 2\nif r0 == r3 goto L1\nL4: r0 = 7\nexit", bpf.V3, 12, ""},
 		{"equal tails with pointers of other kinds stay", "r2 = r1\nif r1 == 5 goto L2\nr1 = r10\nr0 = *(u32 *)(r1 - 8)\nr0 += 1\nexit\nL2: r1 = 0\nr1 += r2\nr0 = *(u32 *)(r1 - 8)\nr0 += 1\nexit", bpf.V3, 11, ""},
+		{"equal heads", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr0 += r3\nexit\nL2: r3 = 3\nr0 = 4\nr0 ^= r3\nexit", bpf.V1, 8, "r3 = 3; if r1 == 5"},
+		{"equal heads behind another branch", "if r1 == 5 goto L2\nL1: if r1 != 6 goto L3\nL4: r4 += r5\nr0 = r4\nexit\nL2: r4 += r5\nr0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r1\nexit", bpf.V1, 11, "r4 += r5; if r1 == 5"},
+		{"a head that the other branch's way reads stays", "if r1 == 5 goto L2\nL1: if r1 != 6 goto L3\nL4: r4 += r5\nr0 = r4\nexit\nL2: r4 += r5\nr0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r4\nexit", bpf.V1, 12, ""},
+		{"a head that the branch reads stays", "if r1 == 5 goto L2\nL1: r1 = 3\nr0 = 1\nr0 += r1\nexit\nL2: r1 = 3\nr0 = 4\nr0 ^= r1\nexit", bpf.V1, 9, ""},
+		{"a head that is loaded stays", "if r1 == 5 goto L2\nL1: r3 = *(u32 *)(r10 - 4)\nr0 = 1\nr0 += r3\nexit\nL2: r3 = *(u32 *)(r10 - 4)\nr0 = 4\nr0 ^= r3\nexit", bpf.V1, 9, ""},
 		{"a jump to the same is no tail", "if r1 == 5 goto L2\nL1: r0 = 1\nexit\nL2: goto L1", bpf.V3, 2, ""},
 		{"move", "if r1 == 5 goto L2\nr0 = 3\ngoto L4\nL2: r0 = 7\nexit\nL4: r0 += 1\nexit", bpf.V1, 6, ""},
 	} {
@@ -110,6 +115,37 @@ exit`
 	}
 	if err := checker.SameShape(context.Background(), fn, fn.Clone()); err != nil {
 		t.Errorf("refuses the same function: %v", err)
+	}
+}
+
+// What the new function computes early may be nothing that somebody reads before
+// the old one computes it.
+func TestSameShapeEarly(t *testing.T) {
+	const (
+		old = "if r1 == 5 goto L2\nL1: if r1 != 6 goto L3\nL4: r4 += r5\nr0 = r4\nexit\nL2: r4 += r5\nr0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r5\nexit"
+	)
+	for _, tt := range []struct {
+		name, old, new string
+		same           bool
+	}{
+		{"right", old, "r4 += r5\nif r1 == 5 goto L2\nL1: if r1 != 6 goto L3\nL4: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r5\nexit", true},
+		{"something else", old, "r4 -= r5\nif r1 == 5 goto L2\nL1: if r1 != 6 goto L3\nL4: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r5\nexit", false},
+		{"twice on one way", old, "r4 += r5\nif r1 == 5 goto L2\nL1: if r1 != 6 goto L3\nL4: r4 += r5\nr0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r5\nexit", false},
+		{"read on the third way", strings.ReplaceAll(old, "r0 += r5", "r0 += r4"), "r4 += r5\nif r1 == 5 goto L2\nL1: if r1 != 6 goto L3\nL4: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r4\nexit", false},
+		{"read by the second branch", strings.ReplaceAll(old, "if r1 != 6", "if r4 != 6"), "r4 += r5\nif r1 == 5 goto L2\nL1: if r4 != 6 goto L3\nL4: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit\nL3: r0 = 9\nr0 += r5\nexit", false},
+		{"read by the first branch", "if r4 == 5 goto L2\nL1: r4 += 1\nr0 = r4\nexit\nL2: r4 += 1\nr0 = 2\nr0 ^= r4\nexit", "r4 += 1\nif r4 == 5 goto L2\nL1: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", false},
+		{"in another order", "if r1 == 5 goto L2\nL1: r4 = r5\nr5 = 1\nr0 = r4\nr0 += r5\nexit\nL2: r4 = r5\nr5 = 1\nr0 = r5\nr0 -= r4\nexit", "r5 = 1\nr4 = r5\nif r1 == 5 goto L2\nL1: r0 = r4\nr0 += r5\nexit\nL2: r0 = r5\nr0 -= r4\nexit", false},
+		{"two", "if r1 == 5 goto L2\nL1: r4 = r5\nr5 = 1\nr0 = r4\nr0 += r5\nexit\nL2: r4 = r5\nr5 = 1\nr0 = r5\nr0 -= r4\nexit", "r4 = r5\nr5 = 1\nif r1 == 5 goto L2\nL1: r0 = r4\nr0 += r5\nexit\nL2: r0 = r5\nr0 -= r4\nexit", true},
+		{"never computed and read", "if r1 == 5 goto L2\nL1: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", "r4 += r5\nif r1 == 5 goto L2\nL1: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", false},
+		{"never computed and read by the condition's way", "if r1 == 5 goto L2\nL1: r0 = 3\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", "r4 += r5\nif r1 == 5 goto L2\nL1: r0 = 3\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", false},
+		{"before a load", "if r1 == 5 goto L2\nL1: r4 = 1\nr0 = r4\nexit\nL2: r0 = *(u32 *)(r4 + 0)\nr4 = 1\nr0 += r4\nexit", "r4 = 1\nif r1 == 5 goto L2\nL1: r0 = r4\nexit\nL2: r0 = *(u32 *)(r4 + 0)\nr0 += r4\nexit", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := encode.New(encode.Options{}).SameShape(context.Background(), parse(t, tt.old), parse(t, tt.new))
+			if (err == nil) != tt.same {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 
