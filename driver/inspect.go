@@ -80,6 +80,7 @@ func (d *driver) configCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON instead of a table"},
 			&cli.StringFlag{Name: "config", Usage: "read settings from `FILE` instead of the nearest k2.toml"},
+			&cli.StringFlag{Name: "get", Usage: "print the value of `KEY` alone, a list with commas between"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
@@ -89,7 +90,11 @@ func (d *driver) configCommand() *cli.Command {
 			if c.NArg() == 1 {
 				dir = c.Args().First()
 			}
-			return d.config(dir, ownOptions{config: c.String("config")}, c.Bool("json"))
+			own := ownOptions{config: c.String("config")}
+			if key := c.String("get"); key != "" {
+				return d.configValue(dir, own, key)
+			}
+			return d.config(dir, own, c.Bool("json"))
 		},
 	}
 }
@@ -126,6 +131,20 @@ func (d *driver) config(dir string, own ownOptions, asJSON bool) error {
 	}
 	t.Render()
 	return nil
+}
+
+// configValue prints one setting that holds for sources in a folder.
+func (d *driver) configValue(dir string, own ownOptions, key string) error {
+	found, err := d.loadSettings(own, dir)
+	if err != nil {
+		return err
+	}
+	value, ok := found.Value(key)
+	if !ok {
+		return fmt.Errorf("config: there is no setting %q", key)
+	}
+	_, err = fmt.Fprintln(d.Out, value)
+	return err
 }
 
 // surroundings is what else an object depends on. Wrappers that cache objects

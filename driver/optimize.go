@@ -26,6 +26,9 @@ type Options struct {
 	Name   string       // the object's or its source's name, for messages
 	Config *toml.Config // settings of the whole object; never nil
 	Level  int          // ISA level that bounds the output, 1 to 4; 0: what the input uses
+	// Alternative is an object of the same source to start from instead, if it is
+	// better than the input.
+	Alternative alternative
 }
 
 // Optimize returns the object with its functions rewritten. An error means
@@ -44,7 +47,10 @@ func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Re
 	if err := o.askKernel(ctx); err != nil {
 		return nil, nil, err
 	}
-	for _, fn := range file.Program().Functions {
+	if err := o.choose(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, fn := range o.file.Program().Functions {
 		if err := o.function(ctx, fn); err != nil {
 			return nil, nil, err
 		}
@@ -70,6 +76,9 @@ type rewriter struct {
 	thawed   []verify.ProgramResult // the same with constants that may be anything
 	unasked  string                 // why the kernel is not asked, if it is not
 	jobs     []*work
+	// inputSlots are those of the input's functions by their names, where the
+	// alternative took its place.
+	inputSlots map[string]int
 }
 
 // work is the work on one function.
@@ -322,11 +331,11 @@ func sameBlocks(a, b []*bpf.Block) bool {
 
 // report says what was done.
 func (o *rewriter) report() *Report {
-	rep := &Report{Kernel: o.unasked}
+	rep := &Report{Kernel: o.unasked, IR: o.opts.Alternative.outcome()}
 	for _, j := range o.jobs {
 		f := FunctionReport{
 			Name: j.fn.Name, Section: j.fn.Section,
-			SlotsBefore: j.slots, SlotsAfter: j.fn.Slots(),
+			SlotsBefore: o.slotsBefore(j), SlotsAfter: j.fn.Slots(),
 			Skipped: j.left,
 		}
 		if j.result != nil {
@@ -348,6 +357,14 @@ func (o *rewriter) report() *Report {
 		rep.Functions = append(rep.Functions, FunctionReport{Name: s.Function, Section: s.Section, Skipped: s.Reason})
 	}
 	return rep
+}
+
+// slotsBefore are those of a function as clang made it.
+func (o *rewriter) slotsBefore(j *work) int {
+	if o.inputSlots != nil {
+		return o.inputSlots[j.fn.Name]
+	}
+	return j.slots
 }
 
 func join(a, b string) string {

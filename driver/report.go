@@ -16,6 +16,7 @@ import (
 type Report struct {
 	Functions []FunctionReport
 	Kernel    string // why the kernel was not asked about the result, if it was not
+	IR        string // what became of passes on LLVM IR, if settings want some
 }
 
 // FunctionReport says what was done to one function. Sizes are in 8-byte
@@ -49,8 +50,10 @@ func (r *Report) print(w io.Writer, name string) {
 	t.AppendFooter(table.Row{"", "all", before, after, saved(before, after), windows, rewrites, ""})
 	t.Render()
 	r.printPasses(w)
-	if r.Kernel != "" {
-		fmt.Fprintln(w, r.Kernel)
+	for _, line := range []string{r.IR, r.Kernel} {
+		if line != "" {
+			fmt.Fprintln(w, line)
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ type task struct {
 	settings settings
 	level    int  // see Options
 	report   bool // print what was done
+	// alternative is another object to start from, if that is better.
+	alternative alternative
 }
 
 // limit is the time after which the optimiser is given up. Budgets count work
@@ -51,6 +53,8 @@ type request struct {
 	Level    int
 	Cores    int // that the worker may use
 	Object   []byte
+
+	Alternative alternative
 }
 
 // response is what the worker returns.
@@ -76,7 +80,7 @@ func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task, n
 	runtime.LockOSThread() // Pdeathsig is about the thread that starts the worker
 	defer runtime.UnlockOSThread()
 	var in, out, errs bytes.Buffer
-	req := request{t.name, t.settings.sources, t.level, n, object}
+	req := request{t.name, t.settings.sources, t.level, n, object, t.alternative}
 	if err := gob.NewEncoder(&in).Encode(req); err != nil {
 		return nil, nil, fmt.Errorf("start the optimiser: %w", err)
 	}
@@ -207,6 +211,6 @@ func handle(req request, optimize optimizeFunc) (object []byte, rep *Report, err
 		return nil, nil, err
 	}
 	runtime.GOMAXPROCS(max(1, req.Cores))
-	opts := Options{Name: req.Name, Config: config, Level: req.Level}
+	opts := Options{Name: req.Name, Config: config, Level: req.Level, Alternative: req.Alternative}
 	return optimize(context.Background(), req.Object, opts)
 }
