@@ -112,5 +112,9 @@ PreservedAnalyses AtomicPass::run(Function &F, FunctionAnalysisManager &) {
       Changed = true;
     }
   }
-  return Changed ? PreservedAnalyses::none() : PreservedAnalyses::all();
+  if (!Changed)
+    return PreservedAnalyses::all();
+  PreservedAnalyses PA;
+  PA.preserveSet<CFGAnalyses>();
+  return PA;
 }

@@ -7,8 +7,6 @@
 
 #include "Widen.h"
 #include "Memory.h"
-#include "llvm/ADT/STLExtras.h"
-#include "llvm/Config/llvm-config.h"
 #include "llvm/IR/DataLayout.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Instructions.h"
@@ -41,60 +39,6 @@ static bool isSimple(Instruction &I) {
   if (auto *Load = dyn_cast<LoadInst>(&I))
     return Load->isSimple();
   return cast<StoreInst>(I).isSimple();
-}
-
-/// Whether \p Load reads a field of the context as it is and nothing joins it
-/// with another one, as the backend would then do in one access.
-static bool isPlainField(LoadInst &Load, const DataLayout &DL) {
-  auto Joins = [](const User *U) {
-    const auto *Op = dyn_cast<BinaryOperator>(U);
-    return Op && (Op->getOpcode() == Instruction::Or ||
-                  Op->getOpcode() == Instruction::Shl);
-  };
-  return !isUnderAligned(Load, DL) && none_of(Load.users(), [&](const User *U) {
-    return Joins(U) || (isa<CastInst>(U) && any_of(U->users(), Joins));
-  });
-}
-
-/// Whether nothing that \p I does to memory goes wrong where the backend takes
-/// misaligned access to be allowed. It would then also merge what is adjacent.
-static bool toleratesFeature(Instruction &I, const DataLayout &DL) {
-  if (isa<AllocaInst>(I))
-    return false;
-  if (isa<LoadInst, StoreInst>(I)) {
-    MemoryKind Kind = kindOfMemory(getLoadStorePointerOperand(&I));
-    if (auto *Load = dyn_cast<LoadInst>(&I))
-      if (Kind == MemoryKind::Context)
-        return isPlainField(*Load, DL);
-    return allowsMisaligned(Kind) && (isSimple(I) || !isUnderAligned(I, DL));
-  }
-  if (const auto *Copy = dyn_cast<MemTransferInst>(&I))
-    if (!allowsMisaligned(kindOfMemory(Copy->getSource())))
-      return false;
-  if (const auto *Block = dyn_cast<MemIntrinsic>(&I))
-    return allowsMisaligned(kindOfMemory(Block->getDest())) &&
-           !Block->isVolatile();
-  return !I.mayReadOrWriteMemory() || isa<CallBase>(I);
-}
-
-/// Has the backend take misaligned access to be allowed in \p F, if that is all
-/// that it takes.
-static bool allowMisaligned(Function &F) {
-  const DataLayout &DL = F.getDataLayout();
-  if (LLVM_VERSION_MAJOR < 22)
-    return false; // has no such feature
-  if (none_of(instructions(F), [&](Instruction &I) {
-        return isUnderAligned(I, DL) || isa<MemIntrinsic>(I);
-      }))
-    return false;
-  if (!all_of(instructions(F), [&](Instruction &I) {
-        return toleratesFeature(I, DL);
-      }))
-    return false;
-  StringRef Features = F.getFnAttribute("target-features").getValueAsString();
-  std::string All = Features.empty() ? "" : Features.str() + ",";
-  F.addFnAttr("target-features", All + "+allows-misaligned-mem-access");
-  return true;
 }
 
 /// Says that one side of a block of \p Size bytes is aligned, or aligns it if it
@@ -145,14 +89,16 @@ static bool widenAccess(Instruction &I, const DataLayout &DL) {
 PreservedAnalyses WidenPass::run(Function &F, FunctionAnalysisManager &) {
   if (!isOptimizable(F))
     return PreservedAnalyses::all();
-  bool Changed = allowMisaligned(F);
-  if (!Changed) {
-    const DataLayout &DL = F.getDataLayout();
-    for (Instruction &I : instructions(F))
-      if (auto *Block = dyn_cast<MemIntrinsic>(&I))
-        Changed |= widenBlock(*Block, DL);
-      else
-        Changed |= widenAccess(I, DL);
-  }
-  return Changed ? PreservedAnalyses::none() : PreservedAnalyses::all();
+  bool Changed = false;
+  const DataLayout &DL = F.getDataLayout();
+  for (Instruction &I : instructions(F))
+    if (auto *Block = dyn_cast<MemIntrinsic>(&I))
+      Changed |= widenBlock(*Block, DL);
+    else
+      Changed |= widenAccess(I, DL);
+  if (!Changed)
+    return PreservedAnalyses::all();
+  PreservedAnalyses PA;
+  PA.preserveSet<CFGAnalyses>();
+  return PA;
 }

@@ -1,6 +1,5 @@
 ; Packed accesses to packets, map values and global data are made at full width;
-; all others stay as they are. Each function has a variable in its frame, so that
-; the backend's feature is no choice.
+; all others stay as they are.
 ;
 ; RUN: %opt -passes=k2-widen -S %s | %FileCheck %s
 ; RUN: sed -e s/bpfel/bpfeb/ -e 's/= "e-/= "E-/' %s | %opt -passes=k2-widen -S | %FileCheck %s
@@ -24,8 +23,6 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 ; CHECK: load i64, ptr %p, align 8
 ; CHECK: store i32 {{.*}}, ptr %q, align 4
 define i32 @packet(ptr %ctx) {
-  %frame = alloca i64
-  call void @use(ptr %frame)
   %word = load i32, ptr %ctx, align 4
   %wide = zext i32 %word to i64
   %data = inttoptr i64 %wide to ptr
@@ -44,8 +41,6 @@ define i32 @packet(ptr %ctx) {
 ; CHECK: load i32, ptr %q, align 4
 define i32 @loop(ptr %ctx) {
 entry:
-  %frame = alloca i64
-  call void @use(ptr %frame)
   %word = load i32, ptr %ctx, align 4
   %wide = zext i32 %word to i64
   %data = inttoptr i64 %wide to ptr
@@ -104,8 +99,6 @@ define i32 @either(ptr %ctx, i1 %c) {
 ; CHECK: load i32, ptr %field, align 1
 ; CHECK: store i32 1, ptr %field, align 1
 define i32 @context(ptr %ctx) {
-  %frame = alloca i64
-  call void @use(ptr %frame)
   %field = getelementptr i8, ptr %ctx, i64 48
   %a = load i32, ptr %field, align 1
   store i32 1, ptr %field, align 1
@@ -142,8 +135,6 @@ define internal i32 @subprogram(ptr %p, ptr %q) {
 ; CHECK: load i32, ptr addrspace(1) %arena, align 1
 ; CHECK: load i32, ptr %cast, align 1
 define i32 @special(ptr %ctx, ptr addrspace(1) %arena) {
-  %frame = alloca i64
-  call void @use(ptr %frame)
   %word = load i32, ptr %ctx, align 4
   %wide = zext i32 %word to i64
   %data = inttoptr i64 %wide to ptr
@@ -163,8 +154,6 @@ define i32 @special(ptr %ctx, ptr addrspace(1) %arena) {
 ; CHECK: load i16, ptr %data, align 2
 ; CHECK: load i8, ptr %data, align 1
 define i32 @bitfields(ptr %ctx) {
-  %frame = alloca i64
-  call void @use(ptr %frame)
   %word = load i32, ptr %ctx, align 4
   %wide = zext i32 %word to i64
   %data = inttoptr i64 %wide to ptr
