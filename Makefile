@@ -18,7 +18,7 @@ bootstrap:
 # The plugin for clang, once for each LLVM.
 plugin: build
 	@scripts/bootstrap $(LLVMS:%=llvm-%-dev)
-	@for llvm in $(LLVMS); do $(MAKE) --no-print-directory -j$$(nproc) -f passes/llvm/plugin.mk LLVM=$$llvm; done
+	@for llvm in $(LLVMS); do $(MAKE) --no-print-directory -f passes/llvm/plugin.mk LLVM=$$llvm; done
 	@ln -sf libk2-$(firstword $(LLVMS)).so bin/libk2.so
 
 # k2cc, the plugins that were made, its man page and completions, below $(DESTDIR)$(PREFIX).

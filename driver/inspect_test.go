@@ -89,6 +89,19 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+func TestConfigValue(t *testing.T) {
+	dir := folder(t)
+	put(t, filepath.Join(dir, "k2.toml"), "goal = \"size\"\n[llvm]\npasses = [\"k2-merge\", \"k2-widen\"]")
+	for key, want := range map[string]string{"goal": "size\n", "llvm.passes": "k2-merge,k2-widen\n", "strict": "false\n", "clang": "\n"} {
+		if got := runWith(keep, "config", "--get="+key, dir); got.code != 0 || got.out != want || got.errors != "" {
+			t.Errorf("%s: got %+v, want %q", key, got, want)
+		}
+	}
+	if got := runWith(keep, "config", "--get=goall", dir); got.code != exitFailure || !strings.Contains(got.errors, "goall") {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // complete runs a shell on a completion script and what asks for completion.
 func complete(t *testing.T, shell, script, ask string) string {
 	t.Helper()

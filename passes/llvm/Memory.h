@@ -16,6 +16,8 @@
 #ifndef K2_PASSES_LLVM_MEMORY_H
 #define K2_PASSES_LLVM_MEMORY_H
 
+#include <cstdint>
+
 namespace llvm {
 class Function;
 class Module;
@@ -23,6 +25,9 @@ class Value;
 } // namespace llvm
 
 namespace k2 {
+
+/// The widest access that there is, in bytes.
+inline constexpr int64_t Word = 8;
 
 /// What a pointer leads to. Different kinds of those that are known never
 /// overlap.

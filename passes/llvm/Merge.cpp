@@ -17,9 +17,6 @@ using namespace llvm;
 using namespace llvm::PatternMatch;
 using namespace k2;
 
-/// The widest access that there is, in bytes.
-static constexpr int64_t Word = 8;
-
 /// How deep the shifts and ors may be that put a number together.
 static constexpr unsigned MaxDepth = 16;
 

@@ -108,15 +108,19 @@ static Expected<std::string> optimize(StringRef K2cc, const Module &M,
                                       const TargetMachine &TM,
                                       const Bytes &Object, const Bytes &Other,
                                       int &Code) {
+  SmallVector<MemoryFile, 2> Inputs;
+  for (const Bytes *B : {&Object, &Other}) {
+    auto File = MemoryFile::create(text(*B));
+    if (!File)
+      return File.takeError();
+    Inputs.push_back(std::move(*File));
+  }
   SmallVector<std::string, 8> Arguments{
       "opt", "-", "-o", "-", "--source=" + M.getModuleIdentifier()};
   if (StringRef CPU = TM.getTargetCPU(); !CPU.empty())
     Arguments.push_back(("--mcpu=" + CPU).str());
-  SmallVector<StringRef, 2> Inputs{text(Object)};
-  if (!Other.empty()) {
-    Arguments.push_back("--alternative=/proc/self/fd/3");
-    Inputs.push_back(text(Other));
-  }
+  if (!Other.empty())
+    Arguments.push_back("--alternative=" + Inputs[1].path());
   return run(K2cc, Arguments, Inputs, Code);
 }
 

@@ -24,29 +24,9 @@
 #include <unistd.h>
 
 using namespace llvm;
+using namespace k2;
 
 extern char **environ;
-
-namespace {
-
-/// A file descriptor that is closed in the end.
-class Descriptor {
-public:
-  explicit Descriptor(int FD) : FD(FD) {}
-  Descriptor(Descriptor &&Other) : FD(std::exchange(Other.FD, -1)) {}
-  ~Descriptor() { close(); }
-  int get() const { return FD; }
-  void close() {
-    if (FD >= 0)
-      ::close(FD);
-    FD = -1;
-  }
-
-private:
-  int FD;
-};
-
-} // namespace
 
 /// An error that says what the system says of what was tried.
 static Error failed(const Twine &What, int Number = errno) {
@@ -78,24 +58,32 @@ Expected<std::string> k2::findK2cc() {
                 ENOENT);
 }
 
-/// A file in memory that holds \p Data.
-static Expected<Descriptor> fileOf(StringRef Data) {
-  Descriptor File(memfd_create("k2cc", MFD_CLOEXEC));
-  if (File.get() < 0)
+Expected<MemoryFile> MemoryFile::create(StringRef Data) {
+  int FD = memfd_create("k2cc", MFD_CLOEXEC);
+  if (FD < 0)
     return failed("make a file in memory");
+  MemoryFile File(FD);
+  // Numbers that come first may be taken in programs, as by GNU make's jobserver.
+  constexpr int Free = 64;
+  File.FD = fcntl(FD, F_DUPFD_CLOEXEC, Free);
+  int Number = errno;
+  ::close(FD);
+  if (File.FD < 0)
+    return failed("duplicate a descriptor", Number);
   while (!Data.empty()) {
-    ssize_t N = write(File.get(), Data.data(), Data.size());
+    ssize_t N = write(File.FD, Data.data(), Data.size());
     if (N < 0 && errno != EINTR)
       return failed("write a file in memory");
     Data = Data.drop_front(std::max<ssize_t>(N, 0));
   }
-  if (lseek(File.get(), 0, SEEK_SET) < 0)
+  if (lseek(File.FD, 0, SEEK_SET) < 0)
     return failed("rewind a file in memory");
-  // Above the numbers that the program has it under.
-  int High = fcntl(File.get(), F_DUPFD_CLOEXEC, 64);
-  if (High < 0)
-    return failed("duplicate a descriptor");
-  return Descriptor(High);
+  return File;
+}
+
+MemoryFile::~MemoryFile() {
+  if (FD >= 0)
+    ::close(FD);
 }
 
 /// All that is written into a pipe until nobody can write any more.
@@ -112,9 +100,9 @@ static Expected<std::string> drain(int FD) {
   }
 }
 
-/// Starts a program with the given descriptors as 0, 1, 3, 4 and so on.
+/// Starts a program that writes to a descriptor.
 static Expected<pid_t> start(StringRef Program, ArrayRef<std::string> Arguments,
-                             ArrayRef<Descriptor> Inputs, int Output,
+                             ArrayRef<MemoryFile> Inputs, int Output,
                              bool Quiet) {
   SmallVector<std::string, 8> Words{Program.str()};
   append_range(Words, Arguments);
@@ -128,9 +116,10 @@ static Expected<pid_t> start(StringRef Program, ArrayRef<std::string> Arguments,
   posix_spawn_file_actions_init(&Actions);
   posix_spawnattr_init(&Attributes);
   posix_spawn_file_actions_adddup2(&Actions, Output, STDOUT_FILENO);
-  for (size_t I = 0; I < Inputs.size(); ++I)
-    posix_spawn_file_actions_adddup2(&Actions, Inputs[I].get(),
-                                     I ? STDERR_FILENO + I : STDIN_FILENO);
+  for (const MemoryFile &File : Inputs) // to itself: stays open
+    posix_spawn_file_actions_adddup2(
+        &Actions, File.descriptor(),
+        &File == Inputs.begin() ? STDIN_FILENO : File.descriptor());
   if (Quiet)
     posix_spawn_file_actions_addopen(&Actions, STDERR_FILENO, "/dev/null",
                                      O_WRONLY, 0);
@@ -148,38 +137,38 @@ static Expected<pid_t> start(StringRef Program, ArrayRef<std::string> Arguments,
   return Child;
 }
 
+/// Waits for a program to end and says how.
+static Error wait(StringRef Program, pid_t Child, int &Code) {
+  int Status;
+  while (waitpid(Child, &Status, 0) < 0)
+    if (errno != EINTR)
+      return failed("wait for " + Program);
+  if (!WIFEXITED(Status))
+    return createStringError(Program + " was ended by signal " +
+                             Twine(WTERMSIG(Status)));
+  Code = WEXITSTATUS(Status);
+  return Error::success();
+}
+
 Expected<std::string> k2::run(StringRef Program,
                               ArrayRef<std::string> Arguments,
-                              ArrayRef<StringRef> Inputs, int &Code,
+                              ArrayRef<MemoryFile> Inputs, int &Code,
                               bool Quiet) {
-  SmallVector<Descriptor, 2> Files;
-  for (StringRef Input : Inputs) {
-    auto File = fileOf(Input);
-    if (!File)
-      return File.takeError();
-    Files.push_back(std::move(*File));
-  }
   int Ends[2];
   if (pipe2(Ends, O_CLOEXEC))
     return failed("make a pipe");
-  Descriptor Out(Ends[0]), In(Ends[1]);
-  auto Child = start(Program, Arguments, Files, In.get(), Quiet);
-  if (!Child)
+  auto Child = start(Program, Arguments, Inputs, Ends[1], Quiet);
+  ::close(Ends[1]);
+  if (!Child) {
+    ::close(Ends[0]);
     return Child.takeError();
-  In.close();
-  auto Answer = drain(Out.get());
-  Out.close(); // should reading have failed, the program ends all the same
-  int Status;
-  while (waitpid(*Child, &Status, 0) < 0)
-    if (errno != EINTR) {
-      consumeError(Answer.takeError());
-      return failed("wait for " + Program);
-    }
+  }
+  auto Answer = drain(Ends[0]);
+  ::close(Ends[0]); // should reading have failed, the program ends all the same
+  Error Ended = wait(Program, *Child, Code);
   if (!Answer)
-    return Answer.takeError();
-  if (!WIFEXITED(Status))
-    return failed(Program + " was ended by signal " + Twine(WTERMSIG(Status)),
-                  ECHILD);
-  Code = WEXITSTATUS(Status);
+    return joinErrors(Answer.takeError(), std::move(Ended));
+  if (Ended)
+    return std::move(Ended);
   return Answer;
 }

@@ -12,6 +12,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include <string>
+#include <utility>
 
 namespace k2 {
 
@@ -19,15 +20,32 @@ namespace k2 {
 /// plugin or in ../bin or ../../bin from there, else the first on PATH.
 llvm::Expected<std::string> findK2cc();
 
-/// Runs \p Program and returns what it writes to standard output. Each of
-/// \p Inputs can be read from a descriptor of its own: standard input, then 3, 4
-/// and so on. They lie in memory, so that a program that does not read them
-/// stops nobody. \p Code becomes the program's exit code; an error means that
-/// there is none. If \p Quiet, what it writes to standard error is dropped.
+/// A file in memory, which a program reads whenever it likes or never.
+class MemoryFile {
+public:
+  static llvm::Expected<MemoryFile> create(llvm::StringRef Data);
+  MemoryFile(MemoryFile &&Other) : FD(std::exchange(Other.FD, -1)) {}
+  ~MemoryFile();
+
+  int descriptor() const { return FD; }
+
+  /// The file's name for programs that `run` gets it for.
+  std::string path() const { return "/proc/self/fd/" + std::to_string(FD); }
+
+private:
+  explicit MemoryFile(int FD) : FD(FD) {}
+
+  int FD;
+};
+
+/// Runs \p Program and returns what it writes to standard output. The first of
+/// \p Inputs is its standard input, the others it can open by their paths.
+/// \p Code becomes the program's exit code; an error means that there is none. If
+/// \p Quiet, what it writes to standard error is dropped.
 llvm::Expected<std::string> run(llvm::StringRef Program,
                                 llvm::ArrayRef<std::string> Arguments,
-                                llvm::ArrayRef<llvm::StringRef> Inputs,
-                                int &Code, bool Quiet = false);
+                                llvm::ArrayRef<MemoryFile> Inputs, int &Code,
+                                bool Quiet = false);
 
 } // namespace k2
 

@@ -16,9 +16,6 @@
 using namespace llvm;
 using namespace k2;
 
-/// The widest access that there is, in bytes.
-static constexpr uint64_t Word = 8;
-
 /// The width in bytes of what \p I loads or stores in one piece; 0 for what the
 /// backend takes apart at any alignment.
 static uint64_t widthOf(Instruction &I, const DataLayout &DL) {
@@ -45,7 +42,7 @@ static bool isSimple(Instruction &I) {
 /// is in the frame. Returns the new alignment.
 static Align alignmentOf(Value *Pointer, MaybeAlign Now, uint64_t Size,
                          const DataLayout &DL) {
-  Align Wanted(bit_floor(std::min(Size, Word)));
+  Align Wanted(bit_floor(std::min<uint64_t>(Size, Word)));
   Align Is = Now.valueOrOne();
   if (Is >= Wanted)
     return Is;
