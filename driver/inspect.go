@@ -157,16 +157,24 @@ func (d *driver) surroundings(found settings) []setting {
 	} else {
 		text, _, _ = strings.Cut(output(clang, "--version"), "\n")
 	}
-	return []setting{
+	out := []setting{
 		{"(cache)", d.cacheDir(), d.cacheFrom()},
 		{"(compiler)", clang, text},
-		{"(k2cc)", version(), fingerprint()},
+		{"(k2cc)", version(), fingerprint("/proc/self/exe")},
 	}
+	if err == nil && len(found.LLVM.Passes) > 0 {
+		plugin, err := d.findPlugin(clang)
+		if err != nil {
+			plugin = err.Error()
+		}
+		out = append(out, setting{"(plugin)", plugin, fingerprint(plugin)})
+	}
+	return out
 }
 
-// fingerprint tells builds of k2cc apart that have the same version.
-func fingerprint() string {
-	f, err := os.Open("/proc/self/exe")
+// fingerprint tells builds of k2cc or its plugin apart that have the same version.
+func fingerprint(file string) string {
+	f, err := os.Open(file)
 	if err != nil {
 		return ""
 	}

@@ -83,6 +83,10 @@ func TestConfig(t *testing.T) {
 	if again := runWith(keep, "config", "--json"); again.out != got.out {
 		t.Error("a second answer differs")
 	}
+	t.Setenv("K2CC_LLVM_PASSES", "k2-widen")
+	if got := runWith(keep, "config"); got.code != 0 || !strings.Contains(got.out, "(plugin)") {
+		t.Errorf("got %+v", got)
+	}
 	put(t, "k2.toml", "goall = 1")
 	if got := runWith(keep, "config"); got.code != exitFailure || !strings.Contains(got.errors, "goall") {
 		t.Errorf("got %+v", got)

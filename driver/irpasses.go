@@ -44,7 +44,7 @@ func (c *call) withIRPasses(ctx context.Context, clang string, j args.Job, found
 		return alternative{}
 	}
 	names := passNames(found)
-	plugin, err := findPlugin((&prober{dir: c.cacheDir()}).probe(clang).Version)
+	plugin, err := c.findPlugin(clang)
 	if err != nil {
 		return alternative{By: names, Left: err.Error()}
 	}
@@ -62,9 +62,10 @@ func passNames(found settings) string {
 	return names
 }
 
-// findPlugin finds the plugin for a version of clang, where make plugin or make
+// findPlugin finds the plugin for a compiler's version, where make plugin or make
 // install put it.
-func findPlugin(version int) (string, error) {
+func (d *driver) findPlugin(clang string) (string, error) {
+	version := (&prober{dir: d.cacheDir()}).probe(clang).Version
 	name := fmt.Sprintf("libk2-%d.so", version)
 	self, err := os.Executable()
 	if err == nil {

@@ -53,8 +53,7 @@ std::optional<Align> k2::alignmentAt(const Access &Lowest, int64_t Size,
 }
 
 /// Whether \p I and \p A may not change places.
-static bool isOrdered(const Instruction &I, const Access &A,
-                      AAResults &AA) {
+static bool isOrdered(const Instruction &I, const Access &A, AAResults &AA) {
   if (!I.mayReadOrWriteMemory())
     return !isGuaranteedToTransferExecutionToSuccessor(&I);
   if (isa<LoadInst, StoreInst>(I)) {
@@ -73,8 +72,7 @@ static bool isOrdered(const Instruction &I, const Access &A,
 }
 
 bool k2::canMove(const Access &A, const Instruction &First,
-                 const Instruction &Last, const Group &Joined,
-                 AAResults &AA) {
+                 const Instruction &Last, const Group &Joined, AAResults &AA) {
   unsigned Left = MaxDistance;
   for (const Instruction *I = First.getNextNode(); I; I = I->getNextNode()) {
     if (I == &Last)

@@ -47,8 +47,8 @@ std::optional<Access> accessOf(llvm::Instruction &Inst,
 /// Whether \p Next begins where \p A ends.
 bool isFollowedBy(const Access &A, const Access &Next);
 
-/// The alignment of an access of \p Size bytes that begins with \p Lowest, if the
-/// verifier lets programs make it.
+/// The alignment of an access of \p Size bytes that begins with \p Lowest, if
+/// the verifier lets programs make it.
 std::optional<llvm::Align> alignmentAt(const Access &Lowest, int64_t Size,
                                        const llvm::DataLayout &DL);
 

@@ -60,8 +60,8 @@ template <typename Inst> static bool isRelaxed(Inst &Access) {
          Access.getAlign().value() * 8 >= Ty->getIntegerBitWidth();
 }
 
-/// Whether nothing between two instructions of a block could tell when the first
-/// one runs.
+/// Whether nothing between two instructions of a block could tell when the
+/// first one runs.
 static bool nothingBetween(const Instruction &First, const Instruction &Last) {
   for (const Instruction *I = First.getNextNode(); I; I = I->getNextNode()) {
     if (I == &Last)
@@ -77,7 +77,8 @@ static std::optional<Update> updateAt(StoreInst &Store) {
   if (!isRelaxed(Store) || !Change || !Change->hasOneUse())
     return std::nullopt;
   auto Op = atomicOf(*Change);
-  if (!Op || (*Op != AtomicRMWInst::Add && !hasAllAtomics(*Store.getFunction())))
+  if (!Op ||
+      (*Op != AtomicRMWInst::Add && !hasAllAtomics(*Store.getFunction())))
     return std::nullopt;
   for (unsigned I : {0, 1}) {
     auto *Load = dyn_cast<LoadInst>(Change->getOperand(I));

@@ -7,10 +7,10 @@
 ///
 /// \file
 /// Turns a relaxed atomic load, an operation and a relaxed atomic store to the
-/// same place into one atomic operation. That nobody comes between is one of the
-/// ways in which the three could have run, so no program can tell. Accesses that
-/// the source does not call atomic stay as they are, as do volatile ones and
-/// those with an order to keep.
+/// same place into one atomic operation. That nobody comes between is one of
+/// the ways in which the three could have run, so no program can tell. Accesses
+/// that the source does not call atomic stay as they are, as do volatile ones
+/// and those with an order to keep.
 ///
 /// The result is shorter and slower, and the only form of the three that clang
 /// compiles below v4 at all.

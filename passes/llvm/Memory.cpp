@@ -196,8 +196,8 @@ Origin Tracer::pointer(const Value *V) {
 }
 
 /// Whether \p V is 32 bits of an argument. Where such a word becomes a pointer,
-/// it is one of the context's fields for packet data: the verifier lets programs
-/// use no other word as one.
+/// it is one of the context's fields for packet data: the verifier lets
+/// programs use no other word as one.
 static bool isWordOfArgument(const Value *V) {
   const auto *Extended = dyn_cast<ZExtInst>(V);
   if (!Extended || !Extended->getSrcTy()->isIntegerTy(32))
@@ -206,7 +206,8 @@ static bool isWordOfArgument(const Value *V) {
   if (const auto *Load = dyn_cast<LoadInst>(Word))
     return isInArgument(Load->getPointerOperand());
   const auto *Call = dyn_cast<IntrinsicInst>(Word);
-  return Call && Call->getIntrinsicID() == Intrinsic::bpf_getelementptr_and_load &&
+  return Call &&
+         Call->getIntrinsicID() == Intrinsic::bpf_getelementptr_and_load &&
          isInArgument(Call->getArgOperand(0));
 }
 

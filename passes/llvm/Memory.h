@@ -39,8 +39,8 @@ enum class MemoryKind {
   Plain,   ///< Map values, global data, records of ring buffers.
 };
 
-/// The kind of memory that \p Pointer leads to. Without a reason to know better,
-/// it is MemoryKind::Unknown.
+/// The kind of memory that \p Pointer leads to. Without a reason to know
+/// better, it is MemoryKind::Unknown.
 MemoryKind kindOfMemory(const llvm::Value *Pointer);
 
 /// Whether \p Pointer leads into an argument of its function.
@@ -53,8 +53,8 @@ inline bool allowsMisaligned(MemoryKind Kind) {
   return Kind == MemoryKind::Packet || Kind == MemoryKind::Plain;
 }
 
-/// Whether others may look at the kind of memory while the program runs, so that
-/// accesses to it are to stay in their order.
+/// Whether others may look at the kind of memory while the program runs, so
+/// that accesses to it are to stay in their order.
 inline bool isShared(MemoryKind Kind) {
   return Kind == MemoryKind::Plain || Kind == MemoryKind::Unknown;
 }

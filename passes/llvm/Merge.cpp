@@ -125,9 +125,11 @@ bool Merger::canLoadAtOnce(const Parts &All, const Instruction &First) {
 
 /// The first of the loads in their block.
 static const Access &firstOf(const Parts &All) {
-  return llvm::min_element(All, [](const Part &A, const Part &B) {
-           return A.From.Inst->comesBefore(B.From.Inst);
-         })->From;
+  return llvm::min_element(All,
+                           [](const Part &A, const Part &B) {
+                             return A.From.Inst->comesBefore(B.From.Inst);
+                           })
+      ->From;
 }
 
 /// The size in bytes of what the parts cover without gaps, sorted by their
@@ -164,8 +166,8 @@ bool Merger::joinParts(Instruction &Root) {
 
   IRBuilder<> Builder(First.Inst);
   Value *Number = Builder.CreateAlignedLoad(
-      Builder.getIntNTy(8 * Size),
-      pointerFrom(Builder, First, Lowest.Offset), *Alignment);
+      Builder.getIntNTy(8 * Size), pointerFrom(Builder, First, Lowest.Offset),
+      *Alignment);
   if (Swapped)
     Number = Builder.CreateUnaryIntrinsic(Intrinsic::bswap, Number);
   Root.replaceAllUsesWith(Builder.CreateZExt(Number, Root.getType()));

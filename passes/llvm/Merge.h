@@ -11,8 +11,8 @@
 /// gave, or of parts of one value.
 ///
 /// Packets and map values are accessed at any address, the stack only where the
-/// whole is aligned; see Memory.h. Constants on the stack are left alone, for one
-/// of them may be the key by which the verifier knows an array's element.
+/// whole is aligned; see Memory.h. Constants on the stack are left alone, for
+/// one of them may be the key by which the verifier knows an array's element.
 ///
 //===----------------------------------------------------------------------===//
 

@@ -115,8 +115,8 @@ static Expected<std::string> optimize(StringRef K2cc, const Module &M,
       return File.takeError();
     Inputs.push_back(std::move(*File));
   }
-  SmallVector<std::string, 8> Arguments{
-      "opt", "-", "-o", "-", "--source=" + M.getModuleIdentifier()};
+  SmallVector<std::string, 8> Arguments{"opt", "-", "-o", "-",
+                                        "--source=" + M.getModuleIdentifier()};
   if (StringRef CPU = TM.getTargetCPU(); !CPU.empty())
     Arguments.push_back(("--mcpu=" + CPU).str());
   if (!Other.empty())
@@ -130,7 +130,9 @@ static void emitBetter(StringRef K2cc, Module &M, TargetMachine &TM,
                        raw_ostream &OS) {
   int Code = 0;
   auto Better = optimize(K2cc, M, TM, Object, Other, Code);
-  if (Better && !Code && StringRef(*Better).starts_with("\x7f" "ELF")) {
+  if (Better && !Code &&
+      StringRef(*Better).starts_with("\x7f"
+                                     "ELF")) {
     OS << *Better;
     return;
   }

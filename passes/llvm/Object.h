@@ -19,11 +19,11 @@ class raw_pwrite_stream;
 namespace k2 {
 
 /// Takes the place of code generation (PreCodeGenCallback): has the backend
-/// write the object into memory, k2cc optimise it, and writes what comes of that
-/// to \p OS. Returns whether it did; if not, code generation is clang's.
+/// write the object into memory, k2cc optimise it, and writes what comes of
+/// that to \p OS. Returns whether it did; if not, code generation is clang's.
 ///
-/// Where passes on LLVM IR are switched on, k2cc gets the object without them as
-/// well and decides between the two, as it does when it runs clang itself.
+/// Where passes on LLVM IR are switched on, k2cc gets the object without them
+/// as well and decides between the two, as it does when it runs clang itself.
 bool emitObject(llvm::Module &M, llvm::TargetMachine &TM,
                 llvm::CodeGenFileType Type, llvm::raw_pwrite_stream &OS);
 

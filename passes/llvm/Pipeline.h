@@ -15,8 +15,8 @@ namespace k2 {
 /// Adds the pass called \p Name. Returns whether there is one.
 bool addPass(llvm::StringRef Name, llvm::FunctionPassManager &FPM);
 
-/// Adds the passes that \p Names lists with commas between them. What is none is
-/// left out; settings were checked before.
+/// Adds the passes that \p Names lists with commas between them. What is none
+/// is left out; settings were checked before.
 void addPasses(llvm::StringRef Names, llvm::FunctionPassManager &FPM);
 
 } // namespace k2

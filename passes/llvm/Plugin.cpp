@@ -8,8 +8,8 @@
 /// \file
 /// Registers the passes by name and, where LLVM lets plugins generate code
 /// (LLVM 22), k2cc behind the backend. An older LLVM runs the passes at the end
-/// of its pipeline, if settings switch them on. For modules that are not for BPF
-/// nothing happens.
+/// of its pipeline, if settings switch them on. For modules that are not for
+/// BPF nothing happens.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -39,8 +39,8 @@ static void registerNames(PassBuilder &PB) {
 
 #if LLVM_VERSION_MAJOR >= 22
 
-extern "C" LLVM_ATTRIBUTE_VISIBILITY_DEFAULT PassPluginLibraryInfo
-llvmGetPassPluginInfo() {
+extern "C" LLVM_ATTRIBUTE_VISIBILITY_DEFAULT
+    PassPluginLibraryInfo llvmGetPassPluginInfo() {
   return {LLVM_PLUGIN_API_VERSION, "k2", LLVM_VERSION_STRING, registerNames,
           k2::emitObject};
 }
@@ -89,15 +89,16 @@ PreservedAnalyses ConfiguredPass::run(Module &M, ModuleAnalysisManager &MAM) {
 
 static void registerAll(PassBuilder &PB) {
   registerNames(PB);
-  PB.registerOptimizerLastEPCallback(
-      [](ModulePassManager &MPM, OptimizationLevel Level
+  PB.registerOptimizerLastEPCallback([](ModulePassManager &MPM,
+                                        OptimizationLevel Level
 #if LLVM_VERSION_MAJOR >= 20
-         , ThinOrFullLTOPhase
+                                        ,
+                                        ThinOrFullLTOPhase
 #endif
-      ) {
-        if (Level != OptimizationLevel::O0)
-          MPM.addPass(ConfiguredPass());
-      });
+                                     ) {
+    if (Level != OptimizationLevel::O0)
+      MPM.addPass(ConfiguredPass());
+  });
 }
 
 extern "C" LLVM_ATTRIBUTE_VISIBILITY_DEFAULT PassPluginLibraryInfo

@@ -63,7 +63,8 @@ Expected<MemoryFile> MemoryFile::create(StringRef Data) {
   if (FD < 0)
     return failed("make a file in memory");
   MemoryFile File(FD);
-  // Numbers that come first may be taken in programs, as by GNU make's jobserver.
+  // Numbers that come first may be taken in programs, as by GNU make's
+  // jobserver.
   constexpr int Free = 64;
   File.FD = fcntl(FD, F_DUPFD_CLOEXEC, Free);
   int Number = errno;

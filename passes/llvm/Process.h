@@ -16,8 +16,8 @@
 
 namespace k2 {
 
-/// Finds k2cc: the program that the variable K2CC names, else the one beside the
-/// plugin or in ../bin or ../../bin from there, else the first on PATH.
+/// Finds k2cc: the program that the variable K2CC names, else the one beside
+/// the plugin or in ../bin or ../../bin from there, else the first on PATH.
 llvm::Expected<std::string> findK2cc();
 
 /// A file in memory, which a program reads whenever it likes or never.
@@ -40,7 +40,8 @@ private:
 
 /// Runs \p Program and returns what it writes to standard output. The first of
 /// \p Inputs is its standard input, the others it can open by their paths.
-/// \p Code becomes the program's exit code; an error means that there is none. If
+/// \p Code becomes the program's exit code; an error means that there is none.
+/// If
 /// \p Quiet, what it writes to standard error is dropped.
 llvm::Expected<std::string> run(llvm::StringRef Program,
                                 llvm::ArrayRef<std::string> Arguments,

@@ -21,8 +21,8 @@ namespace k2 {
 /// What the plugin is there for in this process.
 struct Role {
   enum {
-    Nothing,  ///< k2cc is switched off, or runs clang and needs no help.
-    Passes,   ///< k2cc runs clang to have these passes run.
+    Nothing,   ///< k2cc is switched off, or runs clang and needs no help.
+    Passes,    ///< k2cc runs clang to have these passes run.
     Everything ///< Clang was called by somebody else.
   } Is;
   std::string Names; ///< Of the passes, with commas between them.

@@ -38,8 +38,8 @@ static bool isSimple(Instruction &I) {
   return cast<StoreInst>(I).isSimple();
 }
 
-/// Says that one side of a block of \p Size bytes is aligned, or aligns it if it
-/// is in the frame. Returns the new alignment.
+/// Says that one side of a block of \p Size bytes is aligned, or aligns it if
+/// it is in the frame. Returns the new alignment.
 static Align alignmentOf(Value *Pointer, MaybeAlign Now, uint64_t Size,
                          const DataLayout &DL) {
   Align Wanted(bit_floor(std::min<uint64_t>(Size, Word)));

@@ -8,16 +8,18 @@
 /// \file
 /// The backend takes an access apart that is less aligned than it is wide: 32
 /// bits of a packed header become four loads, three shifts and three ors. The
-/// verifier wants that of the stack alone. So this pass lets accesses to packets
-/// and to map values be what they are in the source.
+/// verifier wants that of the stack alone. So this pass lets accesses to
+/// packets and to map values be what they are in the source.
 ///
-/// Such an access is said to be aligned. That is no truth about addresses, so the
-/// pass is to run last, when all that reads it is the choice of instructions.
+/// Such an access is said to be aligned. That is no truth about addresses, so
+/// the pass is to run last, when all that reads it is the choice of
+/// instructions.
 ///
-/// LLVM 22 has a feature of the target for that, "allows-misaligned-mem-access".
-/// It knows no difference between kinds of memory, and the BPF target takes it for
-/// whole modules only, whatever the attributes of functions say. Since nearly all
-/// modules have something in the frame, it is never all that it takes.
+/// LLVM 22 has a feature of the target for that,
+/// "allows-misaligned-mem-access". It knows no difference between kinds of
+/// memory, and the BPF target takes it for whole modules only, whatever the
+/// attributes of functions say. Since nearly all modules have something in the
+/// frame, it is never all that it takes.
 ///
 //===----------------------------------------------------------------------===//
 
