@@ -4,7 +4,9 @@ SHELL := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME := 30s
 
-.PHONY: build install test demo bench lint fuzz clean bootstrap
+LLVMS := 22 19
+
+.PHONY: build plugin install test demo bench lint fuzz clean bootstrap
 
 build: bootstrap
 	go build -o bin/k2cc ./cmd/k2cc
@@ -13,10 +15,17 @@ build: bootstrap
 bootstrap:
 	@scripts/bootstrap
 
-# k2cc, its man page and completions, below $(DESTDIR)$(PREFIX).
+# The plugin for clang, once for each LLVM.
+plugin: build
+	@scripts/bootstrap $(LLVMS:%=llvm-%-dev)
+	@for llvm in $(LLVMS); do $(MAKE) --no-print-directory -f passes/llvm/plugin.mk LLVM=$$llvm; done
+	@ln -sf libk2-$(firstword $(LLVMS)).so bin/libk2.so
+
+# k2cc, the plugins that were made, its man page and completions, below $(DESTDIR)$(PREFIX).
 PREFIX := /usr/local
 install: build
 	install -D -m 755 bin/k2cc $(DESTDIR)$(PREFIX)/bin/k2cc
+	for plugin in $(wildcard bin/libk2-*.so); do install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/k2cc $$plugin; done
 	bin/k2cc man | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/k2cc.1
 	bin/k2cc completion bash | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/k2cc
 	bin/k2cc completion zsh | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_k2cc

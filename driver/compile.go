@@ -115,7 +115,7 @@ func (c *call) run(clang string) int {
 			c.count(func(s *stats.Counts) { s.Left[string(noObject)]++ })
 			continue
 		}
-		if code := c.improve(ctx, j); code != 0 {
+		if code := c.improve(ctx, clang, j); code != 0 {
 			return code
 		}
 		if sig := ctx.signal(); sig != 0 {
@@ -187,7 +187,7 @@ func isObject(file string) bool {
 // improve optimises an object that clang has just written, in place: should
 // anything go wrong, even k2cc's own end, clang's object is what is there. It
 // returns k2cc's exit code.
-func (c *call) improve(ctx *interrupts, j args.Job) int {
+func (c *call) improve(ctx *interrupts, clang string, j args.Job) int {
 	found, err := c.loadSettings(c.own, filepath.Dir(j.Input))
 	c.warn(found)
 	if err != nil {
@@ -200,6 +200,8 @@ func (c *call) improve(ctx *interrupts, j args.Job) int {
 			settings: found,
 			level:    lowerLevel(int(found.ISA), cpuLevel(j.CPU)),
 			report:   c.own.report || c.env.report,
+
+			alternative: c.withIRPasses(ctx, clang, j, found),
 		})
 	}
 	switch {

@@ -79,7 +79,10 @@ func (d *driver) configCommand() *cli.Command {
 		Name:      "config",
 		Usage:     "print each setting, its value and where that comes from",
 		ArgsUsage: "[FOLDER]",
-		Flags:     []cli.Flag{jsonFlag(), configFlag()},
+		Flags: []cli.Flag{
+			jsonFlag(), configFlag(),
+			&cli.StringFlag{Name: "get", Usage: "print the value of `KEY` alone, a list with commas between"},
+		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
 				return fmt.Errorf("config: want one folder at most, got %d", c.NArg())
@@ -88,7 +91,11 @@ func (d *driver) configCommand() *cli.Command {
 			if c.NArg() == 1 {
 				dir = c.Args().First()
 			}
-			return d.config(dir, ownOptions{config: c.String("config")}, c.Bool("json"))
+			own := ownOptions{config: c.String("config")}
+			if key := c.String("get"); key != "" {
+				return d.configValue(dir, own, key)
+			}
+			return d.config(dir, own, c.Bool("json"))
 		},
 	}
 }
@@ -127,6 +134,20 @@ func (d *driver) config(dir string, own ownOptions, asJSON bool) error {
 	return nil
 }
 
+// configValue prints one setting that holds for sources in a folder.
+func (d *driver) configValue(dir string, own ownOptions, key string) error {
+	found, err := d.loadSettings(own, dir)
+	if err != nil {
+		return err
+	}
+	value, ok := found.Value(key)
+	if !ok {
+		return fmt.Errorf("config: there is no setting %q", key)
+	}
+	_, err = fmt.Fprintln(d.Out, value)
+	return err
+}
+
 // surroundings is what else an object depends on. Wrappers that cache objects
 // may run k2cc config to tell compilers apart, so it says no more than that.
 func (d *driver) surroundings(found settings) []setting {
@@ -137,16 +158,24 @@ func (d *driver) surroundings(found settings) []setting {
 	} else {
 		text, _, _ = strings.Cut(output(clang, "--version"), "\n")
 	}
-	return []setting{
+	out := []setting{
 		{"(cache)", d.cacheDir(), d.cacheFrom()},
 		{"(compiler)", clang, text},
-		{"(k2cc)", version(), fingerprint()},
+		{"(k2cc)", version(), fingerprint("/proc/self/exe")},
 	}
+	if err == nil && len(found.LLVM.Passes) > 0 {
+		plugin, err := d.findPlugin(clang)
+		if err != nil {
+			plugin = err.Error()
+		}
+		out = append(out, setting{"(plugin)", plugin, fingerprint(plugin)})
+	}
+	return out
 }
 
-// fingerprint tells builds of k2cc apart that have the same version.
-func fingerprint() string {
-	f, err := os.Open("/proc/self/exe")
+// fingerprint tells builds of k2cc or its plugin apart that have the same version.
+func fingerprint(file string) string {
+	f, err := os.Open(file)
 	if err != nil {
 		return ""
 	}

@@ -84,8 +84,25 @@ func TestConfig(t *testing.T) {
 	if again := runWith(keep, "config", "--json"); again.out != got.out {
 		t.Error("a second answer differs")
 	}
+	t.Setenv("K2CC_LLVM_PASSES", "k2-widen")
+	if got := runWith(keep, "config"); got.code != 0 || !strings.Contains(got.out, "(plugin)") {
+		t.Errorf("got %+v", got)
+	}
 	put(t, "k2.toml", "goall = 1")
 	if got := runWith(keep, "config"); got.code != exitFailure || !strings.Contains(got.errors, "goall") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestConfigValue(t *testing.T) {
+	dir := folder(t)
+	put(t, filepath.Join(dir, "k2.toml"), "goal = \"size\"\n[llvm]\npasses = [\"k2-merge\", \"k2-widen\"]")
+	for key, want := range map[string]string{"goal": "size\n", "llvm.passes": "k2-merge,k2-widen\n", "strict": "false\n", "clang": "\n"} {
+		if got := runWith(keep, "config", "--get="+key, dir); got.code != 0 || got.out != want || got.errors != "" {
+			t.Errorf("%s: got %+v, want %q", key, got, want)
+		}
+	}
+	if got := runWith(keep, "config", "--get=goall", dir); got.code != exitFailure || !strings.Contains(got.errors, "goall") {
 		t.Errorf("got %+v", got)
 	}
 }

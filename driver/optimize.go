@@ -28,6 +28,9 @@ type Options struct {
 	Cache  *cache.Cache // what earlier runs found out; nil for none
 	// Wrap is put around each proposer; nil for none.
 	Wrap func(passes.Proposer) passes.Proposer
+	// Alternative is an object of the same source to start from instead, if it is
+	// better than the input.
+	Alternative alternative
 }
 
 // Optimize returns the object with its functions rewritten. An error means
@@ -53,7 +56,10 @@ func Optimize(ctx context.Context, in []byte, opts Options) (out []byte, rep *Re
 	if err := o.askKernel(ctx); err != nil {
 		return nil, nil, err
 	}
-	for _, fn := range file.Program().Functions {
+	if err := o.choose(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, fn := range o.file.Program().Functions {
 		if err := o.function(ctx, fn); err != nil {
 			return nil, nil, err
 		}
@@ -81,6 +87,9 @@ type rewriter struct {
 	jobs     []*work
 	budget   *passes.Budget
 	pool     encode.Pool
+	// inputSlots are those of the input's functions by their names, where the
+	// alternative took its place.
+	inputSlots map[string]int
 }
 
 // work is the work on one function.
@@ -338,11 +347,11 @@ func sameBlocks(a, b []*bpf.Block) bool {
 
 // report says what was done.
 func (o *rewriter) report() *Report {
-	rep := &Report{Kernel: o.unasked}
+	rep := &Report{Kernel: o.unasked, IR: o.opts.Alternative.outcome()}
 	for _, j := range o.jobs {
 		f := FunctionReport{
 			Name: j.fn.Name, Section: j.fn.Section,
-			SlotsBefore: j.slots, SlotsAfter: j.fn.Slots(),
+			SlotsBefore: o.slotsBefore(j), SlotsAfter: j.fn.Slots(),
 			Skipped: j.left,
 		}
 		if j.result != nil {
@@ -373,6 +382,14 @@ func (o *rewriter) report() *Report {
 		}
 	}
 	return rep
+}
+
+// slotsBefore are those of a function as clang made it.
+func (o *rewriter) slotsBefore(j *work) int {
+	if o.inputSlots != nil {
+		return o.inputSlots[j.fn.Name]
+	}
+	return j.slots
 }
 
 func join(a, b string) string {

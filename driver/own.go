@@ -119,7 +119,7 @@ func (e *environment) set(name, value string) (err error) {
 	case trustVariable: // a list as in PATH
 		value = strings.ReplaceAll(value, ":", ",")
 		e.pairs = append(e.pairs, toml.Pair{Key: "trust", Name: name, Value: value})
-	case guardVariable:
+	case guardVariable, passesVariable:
 	default:
 		key, ok := keysBy(variableName)[name]
 		if !ok {

@@ -20,6 +20,7 @@ type Report struct {
 	// Alone says which functions were not understood, and why. Those that
 	// settings leave alone do not count.
 	Alone []string
+	IR    string // what became of passes on LLVM IR, if settings want some
 	Cache string // why nothing was taken from earlier runs, if nothing could be
 }
 
@@ -69,9 +70,9 @@ func (r *Report) print(w io.Writer, name string) {
 	t.AppendFooter(table.Row{"", "all", before, after, saved(before, after), windows, rewrites, ""})
 	t.Render()
 	r.printPasses(w)
-	for _, why := range []string{r.Kernel, r.Cache} {
-		if why != "" {
-			fmt.Fprintln(w, why)
+	for _, line := range []string{r.IR, r.Kernel, r.Cache} {
+		if line != "" {
+			fmt.Fprintln(w, line)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
+
+	"github.com/k2cc/k2cc/toml"
 )
 
 // runWith runs k2cc in this process with an optimiser of the test's.
@@ -18,6 +21,35 @@ func runWith(o optimizer, args ...string) result {
 	d.optimize = o
 	code := d.run(append([]string{"k2cc"}, args...))
 	return result{code: code, out: out.String(), errors: errs.String()}
+}
+
+// What is made of a source gets the settings and the level of that source, and
+// says its name.
+func TestOptForSource(t *testing.T) {
+	dir := folder(t)
+	if err := os.Mkdir(filepath.Join(dir, "src"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "src", "k2.toml"), "goal = \"size\"\nisa = \"v3\"\n")
+	t.Chdir(dir)
+	put(t, "in.o", "object")
+	put(t, "other.o", "another object")
+	var got task
+	note := func(_ context.Context, in []byte, t task) ([]byte, *Report, error) {
+		got = t
+		return in, &Report{}, nil
+	}
+	for cpu, level := range map[string]int{"v2": 2, "v4": 3, "generic": 3} {
+		r := runWith(note, "opt", "in.o", "-o", "out.o", "--source=src/x.c", "--mcpu", cpu, "--alternative=other.o")
+		if r != (result{}) || got.name != "src/x.c" || got.level != level || got.settings.Goal != toml.GoalSize ||
+			string(got.alternative.Object) != "another object" {
+			t.Errorf("%+v, task %+v", r, got)
+		}
+	}
+	runWith(note, "opt", "in.o", "-o", "out.o")
+	if got.level != 0 || got.settings.Goal != toml.GoalBalanced || got.alternative.Object != nil {
+		t.Errorf("without a source: task %+v", got)
+	}
 }
 
 func TestOpt(t *testing.T) {

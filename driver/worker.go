@@ -36,6 +36,8 @@ type task struct {
 	level    int    // see Options
 	report   bool   // print what was done
 	cacheDir string // for what earlier runs found out; "" for the user's own
+	// alternative is another object to start from, if that is better.
+	alternative alternative
 }
 
 // limit is the time after which the optimiser is given up. Budgets count work
@@ -53,6 +55,8 @@ type request struct {
 	Cores    int // that the worker may use
 	CacheDir string
 	Object   []byte
+
+	Alternative alternative
 }
 
 // response is what the worker returns.
@@ -82,7 +86,7 @@ func runIsolated(ctx context.Context, worker *exec.Cmd, object []byte, t task, n
 	runtime.LockOSThread() // Pdeathsig is about the thread that starts the worker
 	defer runtime.UnlockOSThread()
 	var in, out, errs bytes.Buffer
-	req := request{t.name, t.settings.sources, t.level, n, t.cacheDir, object}
+	req := request{t.name, t.settings.sources, t.level, n, t.cacheDir, object, t.alternative}
 	if err := gob.NewEncoder(&in).Encode(req); err != nil {
 		return nil, nil, fmt.Errorf("start the optimiser: %w", err)
 	}
@@ -213,7 +217,7 @@ func handle(req request, optimize optimizeFunc) (object []byte, rep *Report, err
 		return nil, nil, err
 	}
 	runtime.GOMAXPROCS(max(1, req.Cores))
-	opts := Options{Name: req.Name, Config: config, Level: req.Level}
+	opts := Options{Name: req.Name, Config: config, Level: req.Level, Alternative: req.Alternative}
 	var unusable string
 	opts.Cache, unusable = openCache(req.CacheDir)
 	defer opts.Cache.Close()

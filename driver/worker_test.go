@@ -95,7 +95,7 @@ func ask(t *testing.T, req request, optimize optimizeFunc) response {
 
 func TestAnswerRequest(t *testing.T) {
 	sources := []toml.Source{{Name: "k2.toml", Text: []byte(`goal = "size"`)}}
-	resp := ask(t, request{"x.c", sources, 2, runtime.GOMAXPROCS(0), "", []byte("object")},
+	resp := ask(t, request{"x.c", sources, 2, runtime.GOMAXPROCS(0), "", []byte("object"), alternative{}},
 		func(_ context.Context, in []byte, opts Options) ([]byte, *Report, error) {
 			if opts.Name != "x.c" || opts.Level != 2 || opts.Config.Goal != toml.GoalSize || string(in) != "object" {
 				t.Errorf("got %q with %+v", in, opts)

@@ -52,6 +52,9 @@ func TestLoad(t *testing.T) {
 		{"memory", "[memory]\nshared = [\n  \"packet\", # others write\n]", func(c *Config) {
 			c.Memory.Shared = []Region{RegionPacket}
 		}},
+		{"passes on IR", "[llvm]\npasses = [\"k2-widen\", \"k2-merge\"]", func(c *Config) {
+			c.LLVM.Passes = []IRPass{IRWiden, IRMerge}
+		}},
 		{"nothing shared", "[memory]\nshared = []", func(c *Config) { c.Memory.Shared = []Region{} }},
 		{"an override leaves the rest alone", "[[override]]\nprogram = \"f\"\ngoal = \"size\"", func(*Config) {}},
 	}

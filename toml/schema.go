@@ -64,8 +64,14 @@ var (
 			"object": {parse: duration(func(c *Config, d time.Duration) { c.Budget.Object = d }),
 				get: func(c *Config) any { return c.Budget.Object.String() }},
 		}},
-		"memory": {table: schema{"shared": {parse: parseShared,
+		"memory": {table: schema{"shared": {
+			parse: listOf(func(c *Config, r []Region) { c.Memory.Shared = r }, "regions",
+				RegionMap, RegionPacket, RegionOther),
 			get: func(c *Config) any { return names(c.Memory.Shared) }}}},
+		"llvm": {table: schema{"passes": {
+			parse: listOf(func(c *Config, p []IRPass) { c.LLVM.Passes = p }, "passes",
+				IRAtomic, IRMerge, IRWiden),
+			get: func(c *Config) any { return names(c.LLVM.Passes) }}}},
 		"override": {},
 	})
 
@@ -204,23 +210,26 @@ func limit(of func(*Limits) *Limit) entry {
 	}, get: func(c *Config) any { return of(&c.Limits).String() }}
 }
 
-func parseShared(value any) (change, error) {
-	list, err := as[[]any](value, "a list of regions")
-	if err != nil {
-		return nil, err
-	}
-	regions := []Region{}
-	for _, item := range list {
-		region, err := choice(item, []Region{RegionMap, RegionPacket, RegionOther})
+// listOf reads a list of strings that are all allowed and different.
+func listOf[T ~string](set func(*Config, []T), what string, allowed ...T) func(any) (change, error) {
+	return func(value any) (change, error) {
+		list, err := as[[]any](value, "a list of "+what)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(regions, region) {
-			return nil, fmt.Errorf("%q is listed twice", region)
+		items := []T{}
+		for _, item := range list {
+			one, err := choice(item, allowed)
+			if err != nil {
+				return nil, err
+			}
+			if slices.Contains(items, one) {
+				return nil, fmt.Errorf("%q is listed twice", one)
+			}
+			items = append(items, one)
 		}
-		regions = append(regions, region)
+		return func(c *Config) { set(c, items) }, nil
 	}
-	return func(c *Config) { c.Memory.Shared = regions }, nil
 }
 
 func parseTrust(value any) (change, error) {

@@ -224,6 +224,18 @@ func (o override) settings(prefix string) (out []Setting) {
 	return out
 }
 
+// Value is the value of a key as the environment or a command line would have it.
+func (c *Config) Value(key string) (text string, ok bool) {
+	e, ok := leaves(ofUser)[key]
+	if !ok {
+		return "", false
+	}
+	if list, isList := e.get(c).([]string); isList {
+		return strings.Join(list, ","), true
+	}
+	return fmt.Sprint(e.get(c)), true
+}
+
 // notation is a value as TOML writes it.
 func notation(value any) string {
 	switch value := value.(type) {

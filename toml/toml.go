@@ -98,6 +98,22 @@ type Memory struct {
 // IsShared tells whether others may touch the region while the program runs.
 func (m Memory) IsShared(r Region) bool { return slices.Contains(m.Shared, r) }
 
+// IRPass is a pass on LLVM IR, of the plugin for clang. What such a pass does is
+// proven by nobody.
+type IRPass string
+
+// The passes on LLVM IR.
+const (
+	IRAtomic IRPass = "k2-atomic" // atomic load, operation, atomic store: one operation
+	IRMerge  IRPass = "k2-merge"  // adjacent loads and stores: one
+	IRWiden  IRPass = "k2-widen"  // packed loads and stores of packets and map values at full width
+)
+
+// LLVM says what the plugin for clang does beside running k2cc.
+type LLVM struct {
+	Passes []IRPass // to run on LLVM IR, in order
+}
+
 // Limit is how much worse than clang's code the output may be by one measure.
 // The zero Limit stands for none.
 type Limit struct {
@@ -150,6 +166,7 @@ type Config struct {
 	Budget Budget
 	Window Window
 	Memory Memory
+	LLVM   LLVM
 
 	// Trust lists folders whose k2.toml may say what the user alone may say.
 	Trust []string
