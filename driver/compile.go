@@ -102,7 +102,7 @@ func (c *call) run(clang string) int {
 	case isShortage(err):
 		return c.giveWay(clang, err)
 	case err != nil:
-		c.say("%v", err)
+		c.say("run clang: %v", err)
 		return exitCantRun
 	case killed != 0:
 		return c.end(killed)

@@ -18,8 +18,9 @@ import (
 
 func (d *driver) statsCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "stats",
-		Usage: "print what was done over all runs", Before: noArguments,
+		Name:   "stats",
+		Usage:  "print what was done over all runs",
+		Before: noArguments,
 		Flags: []cli.Flag{
 			jsonFlag(),
 			&cli.BoolFlag{Name: "zero", Usage: "begin to count anew"},

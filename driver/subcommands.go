@@ -150,8 +150,9 @@ func flagsFirst(app *cli.App, args []string) []string {
 
 func (d *driver) versionCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "version",
-		Usage: "print the version", Before: noArguments,
+		Name:   "version",
+		Usage:  "print the version",
+		Before: noArguments,
 		Action: func(c *cli.Context) error {
 			_, err := fmt.Fprintln(c.App.Writer, "k2cc", c.App.Version)
 			return err
@@ -171,8 +172,9 @@ func version() string {
 // manCommand prints the man page; packages and make install put it in its place.
 func (d *driver) manCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "man",
-		Usage: "print the man page", Before: noArguments,
+		Name:   "man",
+		Usage:  "print the man page",
+		Before: noArguments,
 		Action: func(c *cli.Context) error {
 			page, err := c.App.ToManWithSection(1)
 			if err != nil {
