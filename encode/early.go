@@ -91,19 +91,8 @@ func (s *shapes) forget(at *places) error {
 // dead tells whether nobody reads a register of the old side from a place on, in
 // either byte order.
 func (s *shapes) dead(p place, r bpf.Register) (bool, error) {
-	fn := s.sides[0].fn
-	if s.needs == nil {
-		for _, big := range []bool{false, true} {
-			facts, err := flow.Analyze(s.ctx, fn, flow.Options{BigEndian: big})
-			if err != nil {
-				return false, err
-			}
-			needs, err := flow.Liveness(fn, facts)
-			if err != nil {
-				return false, err
-			}
-			s.needs = append(s.needs, needs)
-		}
+	if err := s.analyze(); err != nil {
+		return false, err
 	}
 	if r >= bpf.R10 {
 		return false, errors.New("the frame pointer is computed")
@@ -118,4 +107,45 @@ func (s *shapes) dead(p place, r bpf.Register) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// analyze makes facts and needs of the old side, in either byte order.
+func (s *shapes) analyze() error {
+	if s.needs != nil {
+		return nil
+	}
+	fn := s.sides[0].fn
+	for _, big := range []bool{false, true} {
+		facts, err := flow.Analyze(s.ctx, fn, flow.Options{BigEndian: big})
+		if err != nil {
+			return err
+		}
+		needs, err := flow.Liveness(fn, facts)
+		if err != nil {
+			return err
+		}
+		s.facts, s.needs = append(s.facts, facts), append(s.needs, needs)
+	}
+	return nil
+}
+
+// only is where the old side's branch always leads, if the facts know that in
+// either byte order.
+func (s *shapes) only(at place, x bpf.Instruction) (place, bool) {
+	if x.IsMayGoto() || s.analyze() != nil {
+		return at, false
+	}
+	taken, next := false, false
+	for _, facts := range s.facts {
+		t, n := facts.Taken(at.block)
+		taken, next = taken || t, next || n
+	}
+	label, ok := s.sides[0].labels[x.Target]
+	switch {
+	case !ok || taken == next:
+		return at, false
+	case taken:
+		return place{label, 0}, true
+	}
+	return place{at.block, at.at + 1}, true
 }

@@ -16,7 +16,8 @@ import (
 // the same instruction on both sides each time. Where one side jumps on the
 // inverse condition, Z3 has to prove that it is the inverse for all operands.
 // The new function may compute in registers before a branch what the old one
-// computes behind it (see early).
+// computes behind it (see early), and have no branch where the facts of the old
+// one leave no choice.
 // It answers nil where the functions are the same, and else where they part.
 func (c *Checker) SameShape(ctx context.Context, old, new *bpf.Function) error {
 	s := &shapes{ctx: ctx, checker: c, sides: [2]side{newSide(old), newSide(new)}, seen: map[places]bool{}}
@@ -103,7 +104,8 @@ type shapes struct {
 	sides   [2]side
 	seen    map[places]bool
 	work    []places
-	needs   []*flow.Needs // of the old function; see dead
+	facts   []*flow.Facts // of the old function, in either byte order; see analyze
+	needs   []*flow.Needs // likewise
 }
 
 // places is where both sides are. What the new one has computed already and the
@@ -134,6 +136,12 @@ func (s *shapes) walk(at places) error {
 			at.early, at.old.at = rest, at.old.at+1
 			continue
 		}
+		if x.IsCondJump() && at.early == (early{}) && !alike(x, y) {
+			if way, ok := s.only(at.old, x); ok && s.checker.inverse(s.ctx, x, y) != nil {
+				at.old = way
+				continue
+			}
+		}
 		if x.IsCondJump() && !y.IsJump() {
 			if now, ok := s.ahead(at, x); ok {
 				at = now
@@ -157,6 +165,12 @@ func (s *shapes) walk(at places) error {
 		}
 		at.old.at, at.new.at = at.old.at+1, at.new.at+1
 	}
+}
+
+// alike tells whether two jumps have the same condition.
+func alike(x, y bpf.Instruction) bool {
+	x.Target, y.Target = 0, 0
+	return bpf.SameCode(x, y)
 }
 
 // join has both ways of an old branch do what the new code does without one.
@@ -187,9 +201,7 @@ func (s *shapes) fork(at places, x, y bpf.Instruction) error {
 	}
 	takenA, elseA := place{ta, 0}, place{at.old.block, at.old.at + 1}
 	takenB, elseB := place{tb, 0}, place{at.new.block, at.new.at + 1}
-	same, other := x, y
-	same.Target, other.Target = 0, 0
-	if !bpf.SameCode(same, other) {
+	if !alike(x, y) {
 		if err := s.checker.inverse(s.ctx, x, y); err != nil {
 			return err
 		}

@@ -1,5 +1,6 @@
 // Package jumps rearranges the blocks of a function so that fewer jumps are
-// left: it threads jumps to jumps, inverts branches around a jump, merges equal
+// left: it drops branches of known outcome, threads jumps to jumps, inverts
+// branches around a jump, merges equal
 // tails and heads, and moves blocks to where control comes from. The instructions
 // that run on each path stay as they are, which encode's SameShape checks.
 package jumps
@@ -21,6 +22,9 @@ import (
 // makes code shorter, but no run through it: a jump is what it takes instead.
 func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target, tails bool) *bpf.Function {
 	e := &editor{ctx: ctx, fn: fn.Clone(), level: t.Level, bigEndian: t.BigEndian}
+	if t.Confirmed {
+		e.dropKnown()
+	}
 	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks}
 	if goal := t.Costs.Goal; tails && t.Confirmed && goal != cost.Latency && goal != cost.Verifier {
 		steps = append(steps, e.mergeTails, e.hoist)

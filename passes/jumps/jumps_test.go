@@ -44,12 +44,15 @@ func TestSimplify(t *testing.T) {
 		{"no inverse at v1, the block moves", "if r1 > 5 goto L2\nL1: goto L3\nL2: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V1, 5, "if r1 > 5"},
 		{"jset has no inverse, the block moves", "if r1 & 5 goto L2\nL1: goto L3\nL2: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V4, 5, "if r1 & 5"},
 		{"thread", "if r1 == 5 goto L2\nr0 = 3\nexit\nL2: goto L3\nL9: r0 = 1\nexit\nL3: r0 = 2\nexit", bpf.V1, 5, ""},
+		{"known from a branch before", "w1 = w2\nif r1 > 5 goto L2\nL1: r0 = 1\nif r1 > 7 goto L3\nL4: r0 += r2\nexit\nL2: r0 = 2\nexit\nL3: r0 = 3\nexit", bpf.V3, 7, ""},
+		{"known to be taken", "r1 = 5\nif r1 == 5 goto L2\nL1: r0 = 1\nexit\nL2: r0 = 2\nexit", bpf.V1, 3, ""},
+		{"not known from a branch before", "w1 = w2\nif r1 > 5 goto L2\nL1: r0 = 1\nif r1 > 4 goto L3\nL4: r0 += r2\nexit\nL2: r0 = 2\nexit\nL3: r0 = 3\nexit", bpf.V3, 10, ""},
 		{"unreachable", "r0 = 1\nexit\nL1: r0 = 2\nexit", bpf.V1, 2, ""},
 		{"goto next", "r0 = 1\ngoto L1\nL1: exit", bpf.V1, 2, ""},
 		{"equal tails", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nexit\nL2: r3 = 4\nr0 = 1\nr2 = 2\nexit", bpf.V1, 7, ""},
 		{"short equal tails stay", "if r1 == 5 goto L2\nr3 = 3\nexit\nL2: r3 = 4\nexit", bpf.V1, 5, ""},
-		{"equal tails with a branch", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: goto L5\nL2: r3 = 4\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL3: r0 = 9\nexit\nL5: r0 = 9\nexit\nL4: r0 = 7\nexit", bpf.V3, 11, ""},
-		{"equal tails with an inverse branch", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: r0 = 9\nexit\nL2: r3 = 4\nr0 = 1\nr2 = 2\nif r0 != r3 goto L5\nL4: r0 = 7\nexit\nL5: r0 = 9\nexit", bpf.V3, 11, ""},
+		{"equal tails with a branch", "if r1 == 5 goto L2\nr3 = r4\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: goto L5\nL2: r3 = r5\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL3: r0 = 9\nexit\nL5: r0 = 9\nexit\nL4: r0 = 7\nexit", bpf.V3, 11, ""},
+		{"equal tails with an inverse branch", "if r1 == 5 goto L2\nr3 = r4\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: r0 = 9\nexit\nL2: r3 = r5\nr0 = 1\nr2 = 2\nif r0 != r3 goto L5\nL4: r0 = 7\nexit\nL5: r0 = 9\nexit", bpf.V3, 11, ""},
 		{"equal tails that part at the end stay", "if r1 == 5 goto L2\nr4 = 3\nr0 = 1\nr2 = 2\nif r0 == r3 goto L4\nL1: exit\nL2: r4 = 4\nr0 = 1\nr2 = 2\nif r0 == r3 goto L1\nL4: r0 = 7\nexit", bpf.V3, 12, ""},
 		{"equal tails with pointers of other kinds stay", "r2 = r1\nif r1 == 5 goto L2\nr1 = r10\nr0 = *(u32 *)(r1 - 8)\nr0 += 1\nexit\nL2: r1 = 0\nr1 += r2\nr0 = *(u32 *)(r1 - 8)\nr0 += 1\nexit", bpf.V3, 11, ""},
 		{"equal heads", "if r1 == 5 goto L2\nr3 = 3\nr0 = 1\nr0 += r3\nexit\nL2: r3 = 3\nr0 = 4\nr0 ^= r3\nexit", bpf.V1, 8, "r3 = 3; if r1 == 5"},
@@ -139,6 +142,30 @@ func TestSameShapeEarly(t *testing.T) {
 		{"never computed and read", "if r1 == 5 goto L2\nL1: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", "r4 += r5\nif r1 == 5 goto L2\nL1: r0 = r4\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", false},
 		{"never computed and read by the condition's way", "if r1 == 5 goto L2\nL1: r0 = 3\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", "r4 += r5\nif r1 == 5 goto L2\nL1: r0 = 3\nexit\nL2: r0 = 2\nr0 ^= r4\nexit", false},
 		{"before a load", "if r1 == 5 goto L2\nL1: r4 = 1\nr0 = r4\nexit\nL2: r0 = *(u32 *)(r4 + 0)\nr4 = 1\nr0 += r4\nexit", "r4 = 1\nif r1 == 5 goto L2\nL1: r0 = r4\nexit\nL2: r0 = *(u32 *)(r4 + 0)\nr0 += r4\nexit", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := encode.New(encode.Options{}).SameShape(context.Background(), parse(t, tt.old), parse(t, tt.new))
+			if (err == nil) != tt.same {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// A branch may be left out only where the facts know its outcome.
+func TestSameShapeKnown(t *testing.T) {
+	const head = "w1 = w2\nif r1 > 5 goto L2\n"
+	for _, tt := range []struct {
+		name, old, new string
+		same           bool
+	}{
+		{"never taken", head + "L1: if r1 == 6 goto L2\nL3: r0 = 1\nexit\nL2: r0 = 2\nexit", head + "L1: r0 = 1\nexit\nL2: r0 = 2\nexit", true},
+		{"taken instead", head + "L1: if r1 == 6 goto L2\nL3: r0 = 1\nexit\nL2: r0 = 2\nexit", head + "L1: r0 = 2\nexit\nL2: r0 = 2\nexit", false},
+		{"always taken", head + "L1: if r1 != 6 goto L3\nL4: r0 = 9\nexit\nL3: r0 = 1\nexit\nL2: r0 = 2\nexit", head + "L1: r0 = 1\nexit\nL2: r0 = 2\nexit", true},
+		{"not taken instead", head + "L1: if r1 != 6 goto L3\nL4: r0 = 9\nexit\nL3: r0 = 1\nexit\nL2: r0 = 2\nexit", head + "L1: r0 = 9\nexit\nL2: r0 = 2\nexit", false},
+		{"not known", head + "L1: if r1 == 5 goto L2\nL3: r0 = 1\nexit\nL2: r0 = 2\nexit", head + "L1: r0 = 1\nexit\nL2: r0 = 2\nexit", false},
+		{"known on one way only", "w1 = w2\nif r1 > 5 goto L1\nL3: r3 = r4\nL1: if r1 == 6 goto L2\nL4: r0 = 1\nexit\nL2: r0 = 2\nexit", "w1 = w2\nif r1 > 5 goto L1\nL3: r3 = r4\nL1: r0 = 1\nexit\nL2: r0 = 2\nexit", false},
+		{"known and inverted", head + "L1: if r1 == 6 goto L2\nL3: r0 = 1\nexit\nL2: r0 = 2\nexit", head + "L1: if r1 != 6 goto L3\nL2: r0 = 2\nexit\nL3: r0 = 1\nexit", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := encode.New(encode.Options{}).SameShape(context.Background(), parse(t, tt.old), parse(t, tt.new))

@@ -24,6 +24,13 @@ func TestSimplify(t *testing.T) {
 		{"signed without the bound itself", "call 7\nr1 = r0\nr1 ^= -1\nif r1 s> -11 goto L3\n" + tail, 7, "if r0 s>= 10 goto L2"},
 		{"the complement is read later", "call 7\nr1 = r0\nr1 ^= -1\nif r1 >= -11 goto L3\nL2:\nr0 += r1\nr0 *= 3\nexit\nL3:\nr0 = 2\nexit", 9, ""},
 		{"another number", "call 7\nr1 = r0\nr1 ^= -2\nif r1 >= -11 goto L3\n" + tail, 9, ""},
+		{"no bit", "call 7\nr1 = r0\nr1 &= 8\nif r1 == 0 goto L3\n" + tail, 7, "if r0 & 8 goto L2"},
+		{"no bit, with something in between", "call 7\nr1 = r0\nr1 &= 8\nr0 = 5\nif r1 == 0 goto L3\n" + tail, 9, "if r1 & 8 goto L2"},
+		{"no bit of the mask in a register", "call 7\nr6 = r0\ncall 7\nr6 &= r0\nif r6 == 0 goto L3\n" + tail, 9, "if r6 & r0 goto L2"},
+		{"no bit of a mask that changes", "call 7\nr6 = r0\ncall 7\nr6 &= r0\nr0 = 1\nif r6 == 0 goto L3\n" + tail, 11, ""},
+		{"no bit of the low half", "call 7\nw1 = w0\nw1 &= 8\nif w1 == 0 goto L3\n" + tail, 7, "if w0 & 8 goto L2"},
+		{"no bit, and the rest is read", "call 7\nr1 = r0\nr1 &= 8\nif r1 == 0 goto L3\nL2:\nr0 += r1\nr0 *= 3\nexit\nL3:\nr0 = 2\nexit", 9, ""},
+		{"no bit, but there is no place for the target", "call 7\nr0 &= 8\nif r0 == 0 goto L3\nL2:\nr0 = 1\nL3:\nr0 = 2\nexit", 6, ""},
 		{"equality", "call 7\nr1 = r0\nr1 ^= -1\nif r1 == -11 goto L3\n" + tail, 9, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -32,7 +39,11 @@ func TestSimplify(t *testing.T) {
 				t.Fatal(err)
 			}
 			fn := &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks}
-			out, err := turn.Simplify(context.Background(), encode.New(encode.Options{}), fn, windows.Target{Level: bpf.V1, Confirmed: true})
+			level := bpf.V1
+			if strings.Contains(tt.src, "w1") {
+				level = bpf.V3
+			}
+			out, err := turn.Simplify(context.Background(), encode.New(encode.Options{}), fn, windows.Target{Level: level, Confirmed: true})
 			if err != nil {
 				t.Fatal(err)
 			}
