@@ -242,9 +242,9 @@ func (o *rewriter) settle(ctx context.Context, j *work) error {
 	if j.result == nil {
 		return nil
 	}
-	out, err := j.simplify(ctx, j.result.Layout.Function())
-	if err == nil {
-		err = verify.StaticChange(ctx, j.fn, out, max(j.target.Level, j.fn.Level()))
+	out, err := j.checked(ctx)
+	if err != nil && ctx.Err() == nil {
+		out, err = j.acceptable(ctx, err)
 	}
 	switch {
 	case ctx.Err() != nil:
