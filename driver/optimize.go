@@ -82,11 +82,11 @@ type work struct {
 	manager *passes.Manager
 	target  windows.Target
 	// jumps tells to simplify control flow, tails to let equal tails be one as
-	// well, registers to give live ranges other registers, exits to set results at
-	// exits.
-	jumps, tails, registers, exits bool
-	result                         *passes.Result
-	left                           string // why the function, or a part of what was found, was left alone
+	// well, registers to give live ranges other registers, keep to keep addresses in
+	// registers, exits to set results at exits.
+	jumps, tails, registers, keep, exits bool
+	result                               *passes.Result
+	left                                 string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept, dear those
 	// that made a program cost more than it may.
 	rejected, dear int
@@ -148,6 +148,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		return err
 	}
 	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
+	j.keep = pipeline.registers
 	j.manager = &passes.Manager{
 		Pipeline: pipeline.proposers,
 		Target:   j.target,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/verify"
 	"github.com/k2cc/k2cc/windows"
 )
@@ -12,11 +13,20 @@ import (
 // checked is the function with its new code, if the static check has nothing
 // against it.
 func (j *work) checked(ctx context.Context) (*bpf.Function, error) {
-	out, err := j.simplify(ctx, j.result.Layout.Function())
+	out, err := j.finish(ctx, j.result.Layout.Function())
 	if err == nil {
 		err = j.static(ctx, out)
 	}
 	return out, err
+}
+
+// finish is the function as it can be when its windows have been looked at.
+func (j *work) finish(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+	out, err := j.simplify(ctx, fn)
+	if err != nil || !j.keep {
+		return out, err
+	}
+	return registers.Take(ctx, out, j.target, registers.Keep)
 }
 
 func (j *work) static(ctx context.Context, out *bpf.Function) error {
