@@ -8,9 +8,9 @@ import (
 	"github.com/k2cc/k2cc/windows"
 )
 
-// keep keeps an address in the frame that is wanted several times in a register
-// that nobody uses and that survives calls: each time but the first is then a
-// copy, in place of a copy and an addition.
+// keep keeps an address that is wanted several times, in the frame or of a map or
+// global data, in a register that nobody uses and that survives calls: each time
+// but the first is then a copy, in place of what takes two slots.
 func (w *webs) keep() (*bpf.Function, windows.Renaming) {
 	at := windows.Identity(len(w.fn.Blocks))
 	k, ok := w.bestAddress()
@@ -18,25 +18,49 @@ func (w *webs) keep() (*bpf.Function, windows.Renaming) {
 		return w.fn, at
 	}
 	out := w.fn.Clone()
-	for _, p := range k.uses {
-		code := out.Blocks[p.block].Code
-		code[p.i].Src = k.reg
-		out.Blocks[p.block].Code = slices.Delete(code, p.i+1, p.i+2)
+	for _, p := range append(k.uses, k.first) {
+		b := out.Blocks[p.block]
+		use := bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: b.Code[p.i].Dst, Src: k.reg, Pos: b.Code[p.i].Pos}
+		now := []bpf.Instruction{use}
+		if p == k.first {
+			now = append(slices.Clone(b.Code[p.i:p.i+k.length()]), use)
+			for i := range k.length() {
+				now[i].Dst = k.reg
+			}
+		}
+		b.Code = slices.Replace(b.Code, p.i, p.i+k.length(), now...)
 	}
-	code := out.Blocks[k.first.block].Code
-	base, sum := code[k.first.i], code[k.first.i+1]
-	use := base
-	base.Dst, sum.Dst, use.Src = k.reg, k.reg, k.reg
-	out.Blocks[k.first.block].Code = slices.Replace(code, k.first.i, k.first.i+2, base, sum, use)
 	for b := range k.behind {
-		at[b][k.reg] = windows.Holder{Known: true, Reg: bpf.R10, Offset: k.offset}
+		at[b][k.reg] = k.holder()
 	}
 	return out, at
 }
 
-// address is an address in the frame to keep.
-type address struct {
+// wanted is an address: of a symbol, by the instruction that loads it, or in the
+// frame.
+type wanted struct {
+	load   bpf.Instruction
 	offset int64
+}
+
+// length is how many instructions it takes.
+func (a wanted) length() int {
+	if a.load.Ref != 0 {
+		return 1
+	}
+	return 2
+}
+
+func (a wanted) holder() windows.Holder {
+	if a.load.Ref != 0 {
+		return windows.Holder{Known: true, Ref: a.load.Ref}
+	}
+	return windows.Holder{Known: true, Reg: bpf.R10, Offset: a.offset}
+}
+
+// address is an address to keep.
+type address struct {
+	wanted
 	reg    bpf.Register
 	first  place        // where it is computed
 	uses   []place      // where it is computed again, from the last to the first of each block
@@ -49,11 +73,11 @@ func (w *webs) bestAddress() (best address, ok bool) {
 	if !ok {
 		return best, false
 	}
-	sites := w.addresses()
-	for _, off := range slices.Sorted(maps.Keys(sites)) {
-		places := sites[off]
+	order, sites := w.addresses()
+	for _, a := range order {
+		places := sites[a]
 		for i, first := range places[:max(0, min(len(places)-2, maxFirst))] {
-			a := address{offset: off, reg: reg, first: first, behind: w.behind(first.block)}
+			a := address{wanted: a, reg: reg, first: first, behind: w.behind(first.block)}
 			for _, p := range slices.Backward(places) {
 				if a.behind[p.block] || p.block == first.block && p.i > first.i {
 					a.uses = append(a.uses, p)
@@ -89,21 +113,39 @@ func (w *webs) spare() (bpf.Register, bool) {
 	return 0, false
 }
 
-// addresses is the places where addresses in the frame are computed, by offset
-// and in order.
-func (w *webs) addresses() map[int64][]place {
-	out := map[int64][]place{}
+// addresses is the places where addresses are computed, by address and in order,
+// and the addresses in the order in which they come.
+func (w *webs) addresses() (order []wanted, sites map[wanted][]place) {
+	sites = map[wanted][]place{}
 	for _, b := range w.graph.Order() {
 		code := w.fn.Blocks[b].Code
-		for i := 0; i+1 < len(code); i++ {
-			in := code[i]
-			copied := in.Op == bpf.ClassALU64|bpf.OpMov|bpf.SourceX && in.Off == 0 && in.Src == bpf.R10
-			if imm, ok := addsConstant(code[i+1]); ok && copied && code[i+1].Dst == in.Dst {
-				out[imm] = append(out[imm], place{b, i})
+		for i := range code {
+			a, ok := w.addressAt(code[i:])
+			if !ok {
+				continue
 			}
+			if sites[a] == nil {
+				order = append(order, a)
+			}
+			sites[a] = append(sites[a], place{b, i})
 		}
 	}
-	return out
+	return order, sites
+}
+
+// addressAt is the address that code begins with computing.
+func (w *webs) addressAt(code []bpf.Instruction) (wanted, bool) {
+	in := code[0]
+	if in.Op == bpf.LoadImm64 {
+		s := w.fn.Symbol(in.Ref)
+		in.Dst, in.Pos = 0, 0
+		return wanted{load: in}, s != nil && (s.Kind == bpf.SymbolMap || s.Kind == bpf.SymbolData)
+	}
+	if len(code) < 2 || in.Op != bpf.ClassALU64|bpf.OpMov|bpf.SourceX || in.Off != 0 || in.Src != bpf.R10 {
+		return wanted{}, false
+	}
+	imm, ok := addsConstant(code[1])
+	return wanted{offset: imm}, ok && code[1].Dst == in.Dst
 }
 
 // behind is the blocks that control gets to only through the given one.

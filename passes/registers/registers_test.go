@@ -80,16 +80,21 @@ func TestKeep(t *testing.T) {
 	for _, tt := range []struct {
 		name, src string
 		saved     int
+		kind      bpf.SymbolKind
 	}{
-		{"three times", start + peek + "if r0 == 0 goto L2\n" + peek + "L2:\n" + peek + end, 1},
-		{"twice", start + peek + peek + end, 0},
-		{"around a loop", start + "L2:\n" + peek + peek + peek + "r6 += -1\nif r6 != 0 goto L2\n" + end, 1},
-		{"not all ways lead through the first", start + "if r6 == 0 goto L2\n" + peek + "L2:\n" + peek + "if r0 == 0 goto L3\n" + peek + "L3:\n" + peek + end, 1},
-		{"other addresses", start + peek + strings.ReplaceAll(peek, "-8", "-16") + peek + end, 0},
-		{"no register", start + "r7 = r6\nr7 += 1\nr8 = r6\nr8 += r7\nr9 = r8\nr9 *= r6\n" + peek + peek + peek + "r6 += r7\nr8 += r9\nr6 *= r8\n" + end, 0},
+		{"three times, of a map as well", start + peek + "if r0 == 0 goto L2\n" + peek + "L2:\n" + peek + end, 2, bpf.SymbolMap},
+		{"four times, global data", start + peek + peek + peek + peek + end, 4, bpf.SymbolData},
+		{"of a function stays", start + peek + peek + peek + peek + end, 2, bpf.SymbolFunc},
+		{"three times", start + peek + "if r0 == 0 goto L2\n" + peek + "L2:\n" + peek + end, 1, 0},
+		{"twice", start + peek + peek + end, 0, 0},
+		{"around a loop", start + "L2:\n" + peek + peek + peek + "r6 += -1\nif r6 != 0 goto L2\n" + end, 1, 0},
+		{"not all ways lead through the first", start + "if r6 == 0 goto L2\n" + peek + "L2:\n" + peek + "if r0 == 0 goto L3\n" + peek + "L3:\n" + peek + end, 1, 0},
+		{"other addresses", start + peek + strings.ReplaceAll(peek, "-8", "-16") + peek + end, 0, 0},
+		{"no register", start + "r7 = r6\nr7 += 1\nr8 = r6\nr8 += r7\nr9 = r8\nr9 *= r6\n" + peek + peek + peek + "r6 += r7\nr8 += r9\nr6 *= r8\n" + end, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fn := parse(t, tt.src)
+			fn.Symbols[0].Kind = tt.kind
 			out, err := registers.Take(context.Background(), fn, target, registers.Keep)
 			if err != nil {
 				t.Fatal(err)
