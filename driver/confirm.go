@@ -161,6 +161,7 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 	items, jobs := o.rewritesOf(program), o.jobsOf(program)
 	gave := false
 	for _, give := range []func(j *work){
+		func(j *work) { j.keep = false },
 		func(j *work) { j.exits = false },
 		func(j *work) { j.registers = false },
 		func(j *work) { j.tails = false },
@@ -200,7 +201,7 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 func (o *rewriter) shape(ctx context.Context, jobs []*work) ([]byte, error) {
 	for _, j := range jobs {
 		j.fn.Blocks = j.blocks
-		out, err := j.simplify(ctx, j.fn)
+		out, err := j.finish(ctx, j.fn)
 		if err != nil {
 			return nil, err
 		}
@@ -244,7 +245,7 @@ func (o *rewriter) with(ctx context.Context, items, kept []rewrite) ([]byte, err
 		r.seg.New = r.now
 	}
 	for j := range touched {
-		out, err := j.simplify(ctx, j.result.Layout.Function())
+		out, err := j.finish(ctx, j.result.Layout.Function())
 		if err != nil {
 			return nil, err
 		}

@@ -101,11 +101,11 @@ type work struct {
 	target  windows.Target
 	cache   *cache.Cache
 	// jumps tells to simplify control flow, tails to let equal tails be one as
-	// well, registers to give live ranges other registers, exits to set results at
-	// exits.
-	jumps, tails, registers, exits bool
-	result                         *passes.Result
-	left                           string // why the function, or a part of what was found, was left alone
+	// well, registers to give live ranges other registers, keep to keep addresses in
+	// registers, exits to set results at exits.
+	jumps, tails, registers, keep, exits bool
+	result                               *passes.Result
+	left                                 string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept, dear those
 	// that made a program cost more than it may.
 	rejected, dear int
@@ -172,6 +172,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		}
 	}
 	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
+	j.keep = pipeline.registers
 	j.manager = &passes.Manager{
 		Pipeline:  pipeline.proposers,
 		Target:    j.target,
@@ -236,9 +237,9 @@ func (o *rewriter) settle(ctx context.Context, j *work) error {
 	if j.result == nil {
 		return nil
 	}
-	out, err := j.simplify(ctx, j.result.Layout.Function())
-	if err == nil {
-		err = verify.StaticChange(ctx, j.fn, out, max(j.target.Level, j.fn.Level()))
+	out, err := j.checked(ctx)
+	if err != nil && ctx.Err() == nil {
+		out, err = j.acceptable(ctx, err)
 	}
 	switch {
 	case ctx.Err() != nil:

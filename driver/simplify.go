@@ -17,10 +17,19 @@ import (
 // simplify is the function with simpler control flow and fewer copies, where that
 // is wanted, as it was found and proven earlier or is now.
 func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	if !j.jumps && !j.registers && !j.exits {
+	return j.shape(ctx, fn, false)
+}
+
+// finish is the function as it can be when its windows have been looked at.
+func (j *work) finish(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+	return j.shape(ctx, fn, j.keep)
+}
+
+func (j *work) shape(ctx context.Context, fn *bpf.Function, keep bool) (*bpf.Function, error) {
+	if !j.jumps && !j.registers && !j.exits && !keep {
 		return fn, nil
 	}
-	settings := fmt.Append(nil, j.jumps, j.tails, j.registers, j.exits)
+	settings := fmt.Append(nil, j.jumps, j.tails, j.registers, j.exits, keep)
 	key := cache.KeyOf("shape", windows.FunctionKey(fn, &j.target), settings)
 	if text, ok := j.cache.Get(key); ok {
 		if blocks, ok := windows.DecodeBlocks(text); ok {
@@ -29,14 +38,14 @@ func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, e
 			return &out, nil
 		}
 	}
-	out, err := j.simplifyAnew(ctx, fn)
+	out, err := j.shapeAnew(ctx, fn, keep)
 	if err == nil && ctx.Err() == nil {
 		j.cache.Put(key, windows.EncodeBlocks(out.Blocks))
 	}
 	return out, err
 }
 
-func (j *work) simplifyAnew(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
+func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
 	fn, err := j.jump(ctx, checker, fn)
 	if err == nil && j.jumps {
@@ -50,6 +59,9 @@ func (j *work) simplifyAnew(ctx context.Context, fn *bpf.Function) (*bpf.Functio
 	}
 	if err == nil && j.jumps && j.tails && j.exits {
 		fn, err = exits.Simplify(ctx, checker, fn, j.target)
+	}
+	if err == nil && keep {
+		fn, err = registers.Take(ctx, checker, fn, j.target, registers.Keep)
 	}
 	return fn, err
 }

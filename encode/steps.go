@@ -130,6 +130,8 @@ func (e *entry) holders(at *windows.Registers, regs *[bpf.NumRegisters]value) (o
 		switch {
 		case !h.Known:
 			out[r] = e.unreadable()
+		case h.Ref != 0:
+			out[r] = immediate(terms{e.g}, e.fn, bpf.Instruction{Op: bpf.LoadImm64, Ref: h.Ref})
 		case h.Offset == 0:
 			out[r] = regs[h.Reg]
 		default:
@@ -159,7 +161,7 @@ func (t *tape) leave(s *Steps, succ int, old, neu *stepper) error {
 			continue
 		}
 		a, b := want[r], neu.regs[r]
-		if h := s.Holders[succ][r]; h.Known && t.lost(old.regs[h.Reg]) {
+		if h := s.Holders[succ][r]; h.Known && h.Ref == 0 && t.lost(old.regs[h.Reg]) {
 			continue // no run reads it there, or the old code would not have been accepted
 		}
 		if t.lost(a) || t.lost(b) {

@@ -62,7 +62,7 @@ func (c stepsCase) steps(t *testing.T) *encode.Steps {
 	return s
 }
 
-var held = regexp.MustCompile(`^r(\d+)=(?:r(\d+)([+-]\d+)?|none)$`)
+var held = regexp.MustCompile(`^r(\d+)=(?:r(\d+)([+-]\d+)?|none|@(\d+))$`)
 
 func hold(t *testing.T, at *windows.Registers, items string) {
 	t.Helper()
@@ -72,6 +72,10 @@ func hold(t *testing.T, at *windows.Registers, items string) {
 			t.Fatalf("%q says nothing of a register", item)
 		}
 		r, _ := strconv.Atoi(m[1])
+		if ref, err := strconv.Atoi(m[4]); err == nil {
+			at[r] = windows.Holder{Known: true, Ref: bpf.Ref(ref)}
+			continue
+		}
 		if m[2] == "" {
 			at[r] = windows.Holder{}
 			continue
@@ -130,6 +134,14 @@ var stepsCases = []stepsCase{
 	{name: "what the function is entered with", old: "r0 = *(u32 *)(r1 + 8)\nexit", new: "r0 = *(u32 *)(r1 + 8)\nexit", holders: "1: r1=r2", want: "entered with"},
 	{name: "a symbol read again", old: "r6 = @1 ll\ncall 7\nr2 = @1 ll\nr0 = r2\nexit", new: "r6 = @1 ll\ncall 7\nr0 = r6\nexit"},
 	{name: "another symbol", old: "r6 = @1 ll\ncall 7\nr2 = @2 ll\nr0 = r2\nexit", new: "r6 = @1 ll\ncall 7\nr0 = r6\nexit", want: "another value"},
+	{name: "a symbol kept over blocks", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @1 ll\nr0 = r2\nL2:\nexit",
+		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none"},
+	{name: "another symbol kept over blocks", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
+		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none", want: "another value"},
+	{name: "another symbol said to be kept", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
+		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@2; 2: r6=none", want: "another value"},
+	{name: "a symbol that not all ways keep", old: "call 7\nif r0 > 5 goto L2\nr2 = @1 ll\nL2:\nr2 = @1 ll\nr0 = r2\nexit",
+		new: "call 7\nif r0 > 5 goto L2\nr6 = @1 ll\nL2:\nr0 = r6\nexit", holders: "2: r6=@1", want: "not known to hold"},
 	{name: "a patched offset", old: "r2 = r1\nr0 = *(u32 *)(r2 + @1)\nexit", new: "r0 = *(u32 *)(r1 + @1)\nexit"},
 	{name: "another patched offset", old: "r0 = *(u32 *)(r1 + @1)\nexit", new: "r0 = *(u32 *)(r1 + @2)\nexit", want: "where the old code has"},
 	{name: "a packet load's offset", old: "r6 = r1\nr7 = *(u32 *)(r6 + 12)\nr2 = r7\nr2 += 2\nr0 = *(u16 *)skb[r2]\nr0 += r7\nexit",

@@ -9,12 +9,14 @@ type Renaming []Registers
 // Registers is, by register of the new code, what the old code has there.
 type Registers [bpf.NumRegisters]Holder
 
-// Holder is what a register of the old code holds, plus a constant; or where
-// Known is not set, nothing that the new code may read.
+// Holder is what a register of the old code holds, plus a constant; or where Ref
+// is set, the 64-bit value of that symbol, wherever it is; or where Known is not
+// set, nothing that the new code may read.
 type Holder struct {
 	Known  bool
 	Reg    bpf.Register
 	Offset int64
+	Ref    bpf.Ref
 }
 
 // Held is what the old code has in a register.

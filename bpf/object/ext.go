@@ -245,7 +245,7 @@ func (f *File) checkRecords(table int, g *extGroup) error {
 			f.freezeSection(g.code, "function information inside a function")
 		case !starts:
 			p.freeze("a record of .BTF.ext inside an instruction")
-		case seen[off] && table != extCore:
+		case seen[off] && table == extFunc:
 			p.freeze("two records of .BTF.ext for one instruction")
 		}
 		seen[off] = true

@@ -218,3 +218,48 @@ func TestDebugInformationGoes(t *testing.T) {
 		}
 	}
 }
+
+// Of two lines for one instruction the last one counts.
+func TestTwoLines(t *testing.T) {
+	const name = "weigh"
+	data := bytes.Clone(seed(t, "subprogs-el.elf"))
+	f := read(t, object{name: "subprogs", data: data})
+	lines := records(f, name, extLine)
+	var first, second []byte
+	for _, c := range f.order {
+		for _, p := range c.pieces {
+			if p.name == name {
+				r := f.ext.group(extLine, c).of(p)
+				first, second = bytes.Clone(r[0]), bytes.Clone(r[1])
+			}
+		}
+	}
+	if bytes.Count(data, second) != 1 {
+		t.Fatal("the record is not found in the object")
+	}
+	moved := append(bytes.Clone(first[:4]), second[4:]...)
+	f, err := Read(bytes.Replace(data, second, moved, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fn := function(t, f, name) // fails where it is left alone
+	fn.Blocks = []*bpf.Block{{Label: 1, Code: []bpf.Instruction{
+		{Op: bpf.ClassALU64 | bpf.OpMov, Pos: 1}, {Op: bpf.ClassJMP | bpf.OpExit},
+	}}}
+	out, err := f.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := Read(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var slot int
+	var what string
+	if _, err := fmt.Sscanf(lines[1], "%d: %s", &slot, &what); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"0: " + what}, records(after, name, extLine)); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}

@@ -47,6 +47,12 @@ var Steps = [...]Step{
 	Known,
 }
 
+// Keep keeps an address in a register of its own. It is for code to which nothing
+// else is done any more: where an address is computed, other passes may do without.
+var Keep = Step{"keep", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	return w.keep()
+}}
+
 // Sink is a step that takes constants out of registers as "immediates" does, and
 // sets what is returned right before the exits. Of the live ranges that this may
 // be done with (see Sinkable) it leaves alone those in keep, by number.
@@ -107,11 +113,16 @@ func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps)
 // same.
 const repeats = 8
 
-// Simplify is the function after all steps that make it smaller and are proven.
-// It fails only where ctx ends.
+// Simplify is the function after all of Steps, as far as they make it smaller and
+// are proven. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	return Take(ctx, c, fn, t, Steps[:]...)
+}
+
+// Take is Simplify with other steps.
+func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target, steps ...Step) (*bpf.Function, error) {
 	facts, needs, err := analyze(ctx, fn, t)
-	for _, s := range Steps {
+	for _, s := range steps {
 		for range repeats {
 			if err != nil {
 				return fn, ctx.Err()

@@ -71,6 +71,41 @@ func TestSimplify(t *testing.T) {
 	}
 }
 
+func TestKeep(t *testing.T) {
+	const (
+		peek  = "r2 = r10\nr2 += -8\nr1 = @1 ll\ncall 1\n"
+		start = "*(u64 *)(r10 - 8) = 0\nr6 = *(u32 *)(r1 + 12)\n"
+		end   = "r0 = r6\nexit"
+	)
+	for _, tt := range []struct {
+		name, src string
+		saved     int
+		kind      bpf.SymbolKind
+	}{
+		{"three times, of a map as well", start + peek + "if r0 == 0 goto L2\n" + peek + "L2:\n" + peek + end, 2, bpf.SymbolMap},
+		{"four times, global data", start + peek + peek + peek + peek + end, 4, bpf.SymbolData},
+		{"of a function stays", start + peek + peek + peek + peek + end, 2, bpf.SymbolFunc},
+		{"three times", start + peek + "if r0 == 0 goto L2\n" + peek + "L2:\n" + peek + end, 1, 0},
+		{"twice", start + peek + peek + end, 0, 0},
+		{"around a loop", start + "L2:\n" + peek + peek + peek + "r6 += -1\nif r6 != 0 goto L2\n" + end, 1, 0},
+		{"not all ways lead through the first", start + "if r6 == 0 goto L2\n" + peek + "L2:\n" + peek + "if r0 == 0 goto L3\n" + peek + "L3:\n" + peek + end, 1, 0},
+		{"other addresses", start + peek + strings.ReplaceAll(peek, "-8", "-16") + peek + end, 0, 0},
+		{"no register", start + "r7 = r6\nr7 += 1\nr8 = r6\nr8 += r7\nr9 = r8\nr9 *= r6\n" + peek + peek + peek + "r6 += r7\nr8 += r9\nr6 *= r8\n" + end, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fn := parse(t, tt.src)
+			fn.Symbols[0].Kind = tt.kind
+			out, err := registers.Take(context.Background(), encode.New(encode.Options{}), fn, target, registers.Keep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if saved := fn.Slots() - out.Slots(); saved != tt.saved {
+				t.Errorf("%d slots saved, want %d:\n%s", saved, tt.saved, bpf.FormatBlocks(out.Blocks))
+			}
+		})
+	}
+}
+
 // TestRandom runs random functions before and after: all steps have to be proven,
 // and what the functions return and store has to stay.
 func TestRandom(t *testing.T) {
