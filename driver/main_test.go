@@ -69,7 +69,7 @@ type result struct {
 
 // runIn runs a program in a folder; further arguments of the form NAME=value
 // that come first are added to its environment.
-func runIn(t *testing.T, dir, program string, args ...string) result {
+func runIn(t testing.TB, dir, program string, args ...string) result {
 	t.Helper()
 	cmd := exec.Command(program)
 	cmd.Env = os.Environ()
@@ -102,7 +102,7 @@ func k2cc(t *testing.T, dir string, args ...string) result {
 }
 
 // needClang returns the clang that k2cc would run.
-func needClang(t *testing.T) string {
+func needClang(t testing.TB) string {
 	t.Helper()
 	clang, err := newDriver(Streams{}).findClang("")
 	if err != nil {
@@ -143,7 +143,7 @@ func put(t *testing.T, file, text string) {
 	}
 }
 
-func get(t *testing.T, file string) string {
+func get(t testing.TB, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
