@@ -31,6 +31,7 @@ demo: build
 bench: build
 	bin/k2cc bench ../shared/k2bench
 	bin/k2cc bench --config scripts/size.toml ../shared/k2bench
+	go test ./driver -run '^$$' -bench Linear -benchtime 1x
 
 lint: bootstrap
 	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then echo "not gofmt-ed:" $$unformatted >&2; exit 1; fi
