@@ -20,7 +20,7 @@ const defaultPipeline = "jumps,registers,local,enumerate,mcmc"
 // little that enumeration has not found, and nothing in short windows.
 const (
 	windowCandidates = 400_000
-	chainSteps       = 8000
+	chainSteps       = 24_000
 	shortestChain    = 10 // instructions
 )
 
