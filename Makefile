@@ -40,6 +40,7 @@ demo: build
 bench: build
 	bin/k2cc bench ../shared/k2bench
 	bin/k2cc bench --config scripts/size.toml ../shared/k2bench
+	go test ./driver -run '^$$' -bench Linear -benchtime 1x
 	bin/k2cc lint --optimise examples ../shared/k2bench \
 	  $$(find $$(go list -m -f '{{.Dir}}' github.com/cilium/ebpf) -name '*.o' -o -name '*.elf')
 

@@ -59,9 +59,15 @@ func (d *driver) measureAll(gather func(context.Context) ([]candidate, error), k
 		all.NoKernel = kernel.Error()
 	}
 	all.Goal = commonGoal(candidates)
+	// An empty cache, so that the first time is what it takes to find things out.
+	cacheDir, err := os.MkdirTemp("", "k2cc-bench-")
+	if err != nil {
+		return fmt.Errorf("make a cache: %w", err)
+	}
+	defer os.RemoveAll(cacheDir)
 	for i, c := range candidates {
 		d.progress(i, len(candidates), c.name)
-		m := d.measure(ctx, c, kernel)
+		m := d.measure(ctx, c, cacheDir, kernel)
 		if ctx.Err() != nil {
 			return cli.Exit("", exitInterrupted)
 		}

@@ -47,13 +47,14 @@ type summary struct {
 	programs, kept                     int
 	before, after                      int // slots
 	saved, k2, jited, processed, nanos mean
-	seconds                            float64
+	seconds, warm                      float64
 }
 
 func (all measurements) summary() summary {
 	var s summary
 	for _, m := range all.Objects {
 		s.seconds += m.Seconds
+		s.warm += m.Warm
 		for _, p := range m.Programs {
 			s.programs++
 			if p.Loads == verify.Kept.String() {
@@ -90,6 +91,7 @@ type means struct {
 	Processed *float64 `json:"verifier_insns"`
 	Nanos     *float64 `json:"ns_per_run"`
 	Seconds   float64  `json:"seconds"`
+	Warm      float64  `json:"warm_seconds"`
 }
 
 // conclude fills in what follows from the objects' measurements.
@@ -98,7 +100,7 @@ func (all *measurements) conclude() {
 	all.Mean = means{
 		Programs: s.programs, Kept: s.kept, Slots: s.saved.number(), K2Slots: s.k2.number(),
 		JITed: s.jited.number(), Processed: s.processed.number(), Nanos: s.nanos.number(),
-		Seconds: s.seconds,
+		Seconds: s.seconds, Warm: s.warm,
 	}
 	all.Failures = all.failures()
 	all.Misses = all.misses(s)

@@ -16,18 +16,18 @@ import (
 func benchTable(w io.Writer, all measurements) {
 	sum := all.summary()
 	t := measureTable(w, all.Goal, table.Row{"program", "clang", "K2", "k2cc", "saved", "K2 saved", "loads",
-		"JITed bytes", "verifier insns", "ns/run", "s"})
+		"JITed bytes", "verifier insns", "ns/run", "s", "warm"})
 	for _, m := range all.Objects {
 		for i, p := range m.Programs {
 			t.AppendRow(table.Row{m.programName(p), p.Before.Slots, known(p.K2), p.After.Slots,
 				saved(p.Before.Slots, p.After.Slots), publishedShare(p), loads(p, all.NoKernel),
 				fromTo(p.Before.JITed, p.After.JITed), fromTo(p.Before.Processed, p.After.Processed),
-				nanos(p), seconds(m, i)})
+				nanos(p), seconds(i, m.Seconds), seconds(i, m.Warm)})
 		}
 	}
 	t.AppendFooter(table.Row{fmt.Sprintf("mean of %d", sum.programs), sum.before, "", sum.after,
 		sum.saved.percent(), sum.k2.percent(), sum.loads(all.NoKernel),
-		sum.jited.change(), sum.processed.change(), sum.nanos.change(), fmt.Sprintf("%.1f", sum.seconds)})
+		sum.jited.change(), sum.processed.change(), sum.nanos.change(), fmt.Sprintf("%.1f", sum.seconds), fmt.Sprintf("%.1f", sum.warm)})
 	t.Render()
 	notes(w, all)
 }
@@ -36,18 +36,18 @@ func benchTable(w io.Writer, all measurements) {
 func demoTable(w io.Writer, all measurements) {
 	sum := all.summary()
 	t := measureTable(w, all.Goal, table.Row{"program", "clang", "k2cc", "saved", "loads", "alike",
-		"JITed bytes", "verifier insns", "ns/run", "s"})
+		"JITed bytes", "verifier insns", "ns/run", "s", "warm"})
 	for _, m := range all.Objects {
 		for i, p := range m.Programs {
 			t.AppendRow(table.Row{m.programName(p), p.Before.Slots, p.After.Slots,
 				saved(p.Before.Slots, p.After.Slots), loads(p, all.NoKernel), m.alike(),
 				fromTo(p.Before.JITed, p.After.JITed), fromTo(p.Before.Processed, p.After.Processed),
-				nanos(p), seconds(m, i)})
+				nanos(p), seconds(i, m.Seconds), seconds(i, m.Warm)})
 		}
 	}
 	t.AppendFooter(table.Row{fmt.Sprintf("mean of %d", sum.programs), sum.before, sum.after,
 		sum.saved.percent(), sum.loads(all.NoKernel), "",
-		sum.jited.change(), sum.processed.change(), sum.nanos.change(), fmt.Sprintf("%.1f", sum.seconds)})
+		sum.jited.change(), sum.processed.change(), sum.nanos.change(), fmt.Sprintf("%.1f", sum.seconds), fmt.Sprintf("%.1f", sum.warm)})
 	t.Render()
 	notes(w, all)
 }
@@ -127,12 +127,12 @@ func publishedShare(p programMeasurement) string {
 	return saved(p.Before.Slots, p.K2)
 }
 
-// seconds prints the time of an object next to its first program.
-func seconds(m objectMeasurement, program int) string {
+// seconds prints a time of an object next to its first program.
+func seconds(program int, s float64) string {
 	if program > 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.1f", m.Seconds)
+	return fmt.Sprintf("%.1f", s)
 }
 
 func loads(p programMeasurement, noKernel string) string {

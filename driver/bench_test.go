@@ -42,7 +42,7 @@ func golden(t *testing.T, name string, got []byte) {
 // fixed are measurements with every kind of result in them.
 func fixed() measurements {
 	all := measurements{Goal: toml.GoalBalanced, Objects: []objectMeasurement{
-		{Name: "good", Seconds: 1.25, Runs: 200, Programs: []programMeasurement{{
+		{Name: "good", Seconds: 1.25, Warm: 0.25, Runs: 200, Programs: []programMeasurement{{
 			Name: "f", Section: "xdp", Loads: "kept", K2: 90,
 			Before: figures{Slots: 100, JITed: 400, Processed: 1000, Nanos: 50},
 			After:  figures{Slots: 80, JITed: 380, Processed: 900, Nanos: 40},
@@ -200,6 +200,17 @@ func unchanged(_ context.Context, in []byte, _ task) ([]byte, *Report, error) {
 	return in, &Report{}, nil
 }
 
+// unsteady is an optimiser that does something else the second time.
+func unsteady() optimizer {
+	calls := 0
+	return func(_ context.Context, in []byte, _ task) ([]byte, *Report, error) {
+		if calls++; calls > 1 {
+			in = append(bytes.Clone(in), 0)
+		}
+		return in, &Report{}, nil
+	}
+}
+
 const published19 = "../../shared/k2bench"
 
 // The sizes of the published programs, and what the kernel says to them.
@@ -266,6 +277,7 @@ func TestBenchFailures(t *testing.T) {
 		{"nothing wrong", unchanged, ""},
 		{"larger", worse("-O0"), "grew from 2 to 3 slots"},
 		{"renamed away", worse("-O2", "-Dfirst=third"), "no longer loads"},
+		{"another object each time", unsteady(), "with a warm cache: another object"},
 		{"no object", func(context.Context, []byte, task) ([]byte, *Report, error) { return []byte("x"), nil, nil }, "read the optimised object"},
 		{"gives up", func(context.Context, []byte, task) ([]byte, *Report, error) { return nil, nil, errors.New("tired") }, "tired"},
 	}

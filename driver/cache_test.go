@@ -13,7 +13,7 @@ import (
 )
 
 // example is the object of one of the project's own programs.
-func example(t *testing.T, name string) []byte {
+func example(t testing.TB, name string) []byte {
 	t.Helper()
 	clang := needClang(t)
 	out := filepath.Join(t.TempDir(), name+".o")

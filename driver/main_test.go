@@ -85,7 +85,7 @@ type result struct {
 
 // runIn runs a program in a folder; further arguments of the form NAME=value
 // that come first are added to its environment.
-func runIn(t *testing.T, dir, program string, args ...string) result {
+func runIn(t testing.TB, dir, program string, args ...string) result {
 	t.Helper()
 	cmd := exec.Command(program)
 	cmd.Env = os.Environ()
@@ -118,7 +118,7 @@ func k2cc(t *testing.T, dir string, args ...string) result {
 }
 
 // needClang returns the clang that k2cc would run.
-func needClang(t *testing.T) string {
+func needClang(t testing.TB) string {
 	t.Helper()
 	clang, err := newDriver(Streams{}).findClang("")
 	if err != nil {

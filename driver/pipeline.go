@@ -22,7 +22,7 @@ const defaultPipeline = "jumps,registers,exits,rules,local,fields,enumerate,mcmc
 // little that enumeration has not found, and nothing in short windows.
 const (
 	windowCandidates = 400_000
-	chainSteps       = 8000
+	chainSteps       = 24_000
 	shortestChain    = 10 // instructions
 )
 

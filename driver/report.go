@@ -50,6 +50,11 @@ type FunctionReport struct {
 	Unsearched              int                     // windows that were not searched, as the budget was spent
 }
 
+// outOfTime tells whether a part was not looked at since time ran out.
+func (r *Report) outOfTime() bool {
+	return r != nil && slices.ContainsFunc(r.Functions, func(f FunctionReport) bool { return f.OutOfTime })
+}
+
 // print writes the report as a table, under the object's name.
 func (r *Report) print(w io.Writer, name string) {
 	if r == nil {

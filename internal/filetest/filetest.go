@@ -8,7 +8,7 @@ import (
 )
 
 // Put writes a text into a file.
-func Put(t *testing.T, file, text string) {
+func Put(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -16,7 +16,7 @@ func Put(t *testing.T, file, text string) {
 }
 
 // Get returns a file's text.
-func Get(t *testing.T, file string) string {
+func Get(t testing.TB, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {

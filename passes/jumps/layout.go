@@ -10,23 +10,27 @@ import (
 // falls through to, and drops the jump. It never turns a jump forwards into one
 // backwards: to the verifier that is a loop.
 func (e *editor) moveBlocks() bool {
-	for i, b := range e.fn.Blocks {
+	at, changed := e.index(), false
+	for i := range e.fn.Blocks {
+		b := e.fn.Blocks[i]
 		if !isGoto(b) {
 			continue
 		}
-		at := e.index()
 		from := at[last(b).Target]
 		to, ok := e.chain(from)
 		if !ok || from <= i+1 || e.enteredFromBetween(i, from, to) {
 			continue
 		}
-		moved := slices.Clone(e.fn.Blocks[from:to])
-		rest := slices.Delete(slices.Clone(e.fn.Blocks), from, to)
-		e.fn.Blocks = slices.Insert(rest, i+1, moved...)
+		// What stands between changes places with the chain.
+		rotated := slices.Concat(e.fn.Blocks[from:to], e.fn.Blocks[i+1:from])
+		for k, moved := range rotated {
+			e.fn.Blocks[i+1+k] = moved
+			at[moved.Label] = i + 1 + k
+		}
 		b.Code = b.Code[:len(b.Code)-1]
-		return true
+		changed = true
 	}
-	return false
+	return changed
 }
 
 // chain is the run of blocks from index from on that fall through one to the
