@@ -17,20 +17,14 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/Transforms/Utils/Cloning.h"
 
 using namespace llvm;
 using namespace k2;
 
 /// The exit code of k2cc where `strict` is set and it could not optimise.
 static constexpr int ExitStrict = 101;
-
-using Bytes = SmallVector<char, 0>;
-
-static StringRef text(const Bytes &B) { return {B.data(), B.size()}; }
 
 /// Has the backend write the object, with what clang gives it.
 static bool generate(Module &M, TargetMachine &TM, Bytes &Object) {
@@ -71,43 +65,27 @@ static bool hasErrors(LLVMContext &Context) {
   return Handler && Handler->HasErrors;
 }
 
-namespace {
-
-/// Says nothing: what there is to say of a module, its first object said.
-struct Silence : DiagnosticHandler {
-  bool handleDiagnostics(const DiagnosticInfo &) override { return true; }
-};
-
-} // namespace
-
-/// The object with the passes called \p Names; empty if there is none. Whatever
-/// goes wrong in making it, even a fatal error of the backend, ends no build.
-static Bytes generateWith(const Module &M, TargetMachine &TM, StringRef Names) {
-  LLVMContext &Context = M.getContext();
-  Bytes Object;
+/// The object with the passes called \p Names; empty if there is none. It is
+/// made in a copy of the process: the module stays as it is, what there is to
+/// say of it is said once, and not even a fatal error of the backend ends a
+/// build.
+static Bytes generateWith(Module &M, TargetMachine &TM, StringRef Names) {
   if (Names.empty())
-    return Object;
-  std::unique_ptr<Module> Copy = CloneModule(M);
-  std::unique_ptr<DiagnosticHandler> Clangs = Context.getDiagnosticHandler();
-  Context.setDiagnosticHandler(std::make_unique<Silence>());
-  bool Done = false;
-  bool Alive = CrashRecoveryContext().RunSafely([&] {
-    runPasses(*Copy, TM, Names);
-    Done = generate(*Copy, TM, Object);
+    return {};
+  auto Object = inCopyOfProcess([&](Bytes &Out) {
+    runPasses(M, TM, Names);
+    return generate(M, TM, Out) && !hasErrors(M.getContext());
   });
-  if (!Alive || !Done || hasErrors(Context))
-    Object.clear();
-  if (!Alive)
-    (void)Copy.release(); // nobody knows what state it is in
-  Context.setDiagnosticHandler(std::move(Clangs));
-  return Object;
+  if (Object)
+    return std::move(*Object);
+  consumeError(Object.takeError());
+  return {};
 }
 
 /// What k2cc makes of an object.
-static Expected<std::string> optimize(StringRef K2cc, const Module &M,
-                                      const TargetMachine &TM,
-                                      const Bytes &Object, const Bytes &Other,
-                                      int &Code) {
+static Expected<Bytes> optimize(StringRef K2cc, const Module &M,
+                                const TargetMachine &TM, const Bytes &Object,
+                                const Bytes &Other, int &Code) {
   SmallVector<MemoryFile, 2> Inputs;
   for (const Bytes *B : {&Object, &Other}) {
     auto File = MemoryFile::create(text(*B));
@@ -130,10 +108,8 @@ static void emitBetter(StringRef K2cc, Module &M, TargetMachine &TM,
                        raw_ostream &OS) {
   int Code = 0;
   auto Better = optimize(K2cc, M, TM, Object, Other, Code);
-  if (Better && !Code &&
-      StringRef(*Better).starts_with("\x7f"
-                                     "ELF")) {
-    OS << *Better;
+  if (Better && !Code && text(*Better).starts_with("\177ELF")) {
+    OS << text(*Better);
     return;
   }
   OS << text(Object);

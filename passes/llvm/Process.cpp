@@ -10,6 +10,7 @@
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
@@ -20,6 +21,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,15 +73,21 @@ Expected<MemoryFile> MemoryFile::create(StringRef Data) {
   ::close(FD);
   if (File.FD < 0)
     return failed("duplicate a descriptor", Number);
+  if (Error Wrong = File.append(Data))
+    return std::move(Wrong);
+  if (lseek(File.FD, 0, SEEK_SET) < 0)
+    return failed("rewind a file in memory");
+  return File;
+}
+
+Error MemoryFile::append(StringRef Data) {
   while (!Data.empty()) {
-    ssize_t N = write(File.FD, Data.data(), Data.size());
+    ssize_t N = write(FD, Data.data(), Data.size());
     if (N < 0 && errno != EINTR)
       return failed("write a file in memory");
     Data = Data.drop_front(std::max<ssize_t>(N, 0));
   }
-  if (lseek(File.FD, 0, SEEK_SET) < 0)
-    return failed("rewind a file in memory");
-  return File;
+  return Error::success();
 }
 
 MemoryFile::~MemoryFile() {
@@ -87,9 +95,9 @@ MemoryFile::~MemoryFile() {
     ::close(FD);
 }
 
-/// All that is written into a pipe until nobody can write any more.
-static Expected<std::string> drain(int FD) {
-  std::string All;
+/// All that can be read from a descriptor.
+static Expected<Bytes> drain(int FD) {
+  Bytes All;
   char Block[1 << 16];
   while (true) {
     ssize_t N = read(FD, Block, sizeof(Block));
@@ -97,7 +105,7 @@ static Expected<std::string> drain(int FD) {
       return All;
     if (N < 0 && errno != EINTR)
       return failed("read what k2cc writes");
-    All.append(Block, std::max<ssize_t>(N, 0));
+    All.append(Block, Block + std::max<ssize_t>(N, 0));
   }
 }
 
@@ -151,10 +159,48 @@ static Error wait(StringRef Program, pid_t Child, int &Code) {
   return Error::success();
 }
 
-Expected<std::string> k2::run(StringRef Program,
-                              ArrayRef<std::string> Arguments,
-                              ArrayRef<MemoryFile> Inputs, int &Code,
-                              bool Quiet) {
+/// Leaves the process by the shortest way. Whatever clang does where it ends,
+/// such as removing its output, is not for a copy of it to do.
+[[noreturn]] static void leave(void *, const char *, bool) { _exit(1); }
+
+/// What a copy of the process does.
+[[noreturn]] static void work(function_ref<bool(Bytes &)> Work,
+                              MemoryFile &Out) {
+  for (int Signal = 1; Signal < NSIG; ++Signal)
+    signal(Signal, SIG_DFL);
+  rlimit None = {0, 0};
+  setrlimit(RLIMIT_CORE, &None);
+  if (int Null = open("/dev/null", O_WRONLY | O_CLOEXEC); Null >= 0)
+    dup2(Null, STDERR_FILENO);
+  remove_fatal_error_handler();
+  install_fatal_error_handler(leave);
+  Bytes Made;
+  bool Done = Work(Made);
+  Error Wrong = Out.append({Made.data(), Made.size()});
+  _exit(!Done || Wrong);
+}
+
+Expected<Bytes> k2::inCopyOfProcess(function_ref<bool(Bytes &)> Work) {
+  auto File = MemoryFile::create("");
+  if (!File)
+    return File.takeError();
+  pid_t Child = fork();
+  if (Child < 0)
+    return failed("copy the process");
+  if (!Child)
+    work(Work, *File);
+  int Code = 0;
+  if (Error Wrong = wait("a copy of the process", Child, Code))
+    return std::move(Wrong);
+  if (Code)
+    return createStringError("a copy of the process failed");
+  if (lseek(File->descriptor(), 0, SEEK_SET) < 0)
+    return failed("rewind a file in memory");
+  return drain(File->descriptor());
+}
+
+Expected<Bytes> k2::run(StringRef Program, ArrayRef<std::string> Arguments,
+                        ArrayRef<MemoryFile> Inputs, int &Code, bool Quiet) {
   int Ends[2];
   if (pipe2(Ends, O_CLOEXEC))
     return failed("make a pipe");

@@ -9,6 +9,8 @@
 #define K2_PASSES_LLVM_PROCESS_H
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include <string>
@@ -20,6 +22,12 @@ namespace k2 {
 /// the plugin or in ../bin or ../../bin from there, else the first on PATH.
 llvm::Expected<std::string> findK2cc();
 
+using Bytes = llvm::SmallVector<char, 0>;
+
+/// Has a copy of this process do \p Work and returns what that made. An error
+/// means that it returned false or did not live to return; it is silent.
+llvm::Expected<Bytes> inCopyOfProcess(llvm::function_ref<bool(Bytes &)> Work);
+
 /// A file in memory, which a program reads whenever it likes or never.
 class MemoryFile {
 public:
@@ -28,6 +36,9 @@ public:
   ~MemoryFile();
 
   int descriptor() const { return FD; }
+
+  /// Writes all of \p Data behind what is there.
+  llvm::Error append(llvm::StringRef Data);
 
   /// The file's name for programs that `run` gets it for.
   std::string path() const { return "/proc/self/fd/" + std::to_string(FD); }
@@ -43,10 +54,12 @@ private:
 /// \p Code becomes the program's exit code; an error means that there is none.
 /// If
 /// \p Quiet, what it writes to standard error is dropped.
-llvm::Expected<std::string> run(llvm::StringRef Program,
-                                llvm::ArrayRef<std::string> Arguments,
-                                llvm::ArrayRef<MemoryFile> Inputs, int &Code,
-                                bool Quiet = false);
+llvm::Expected<Bytes> run(llvm::StringRef Program,
+                          llvm::ArrayRef<std::string> Arguments,
+                          llvm::ArrayRef<MemoryFile> Inputs, int &Code,
+                          bool Quiet = false);
+
+inline llvm::StringRef text(const Bytes &B) { return {B.data(), B.size()}; }
 
 } // namespace k2
 

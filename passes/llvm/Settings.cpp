@@ -52,7 +52,7 @@ std::string k2::passesFor(const Module &M, StringRef K2cc) {
     consumeError(Answer.takeError());
     return "";
   }
-  return Code ? "" : StringRef(*Answer).trim().str();
+  return Code ? "" : text(*Answer).trim().str();
 }
 
 void k2::warn(const Twine &Text) { errs() << "k2cc: " << Text << '\n'; }
