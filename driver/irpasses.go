@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -120,7 +121,7 @@ func readAlternative(file string, found settings) alternative {
 	if file == "" {
 		return alternative{}
 	}
-	out := alternative{By: passNames(found)}
+	out := alternative{By: cmp.Or(passNames(found), file)}
 	object, err := os.ReadFile(file)
 	if err != nil {
 		out.Left = fmt.Sprintf("alternative not read: %v", err)
