@@ -2,11 +2,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME := 30s
+FUZZTIME := 10s
 
 LLVMS := 22 19
 
-.PHONY: build plugin install test demo bench lint fuzz clean bootstrap
+.PHONY: build plugin install test demo bench lint fuzz proofs clean bootstrap
 
 build: bootstrap
 	go build -o bin/k2cc ./cmd/k2cc
@@ -51,6 +51,9 @@ lint: bootstrap
 
 fuzz: bootstrap
 	scripts/fuzz $(FUZZTIME)
+
+proofs: plugin
+	scripts/proofs
 
 clean:
 	rm -rf bin build
