@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"time"
@@ -85,6 +86,7 @@ type work struct {
 	// well, registers to give live ranges other registers, keep to keep addresses in
 	// registers, exits to set results at exits.
 	jumps, tails, registers, keep, exits bool
+	saved                                [2]tally // before and after the windows are looked at
 	result                               *passes.Result
 	left                                 string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept, dear those
@@ -163,7 +165,8 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 // begin starts over with a function's code as it is in the input.
 func (o *rewriter) begin(ctx context.Context, j *work) error {
 	j.fn.Blocks, j.result = j.blocks, nil
-	fn, err := j.simplify(ctx, j.fn)
+	j.saved[0] = tally{}
+	fn, err := j.simplify(ctx, j.fn, j.saved[0])
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -202,33 +205,47 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 	return nil
 }
 
-// simplify is the function with simpler control flow and fewer copies, where that
-// is wanted.
-func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	fn, err := j.jump(ctx, fn)
-	if err == nil && j.jumps {
-		fn, err = turn.Simplify(ctx, fn, j.target)
+// tally counts the slots that passes over whole functions take out.
+type tally map[string]int
+
+func (t tally) add(pass string, before, after *bpf.Function) {
+	if t != nil && after != nil {
+		t[pass] += before.Slots() - after.Slots()
 	}
-	if err == nil && j.registers {
-		fn, err = registers.Simplify(ctx, fn, j.target)
-		if err == nil {
-			fn, err = j.jump(ctx, fn)
-		}
-	}
-	if err == nil && j.jumps && j.tails && j.exits {
-		fn, err = exits.Simplify(ctx, fn, j.target)
-	}
-	return fn, err
 }
 
-// jump is the function with simpler control flow, where that is wanted.
-func (j *work) jump(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	if !j.jumps {
-		return fn, nil
+// simplify is the function with simpler control flow and fewer copies, where that
+// is wanted.
+func (j *work) simplify(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Function, error) {
+	var err error
+	for _, step := range []struct {
+		name   string
+		wanted bool
+		do     func(context.Context, *bpf.Function, windows.Target) (*bpf.Function, error)
+	}{
+		{"jumps", j.jumps, j.jump},
+		{"turn", j.jumps, turn.Simplify},
+		{"registers", j.registers, registers.Simplify},
+		{"jumps", j.jumps && j.registers, j.jump},
+		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
+	} {
+		if !step.wanted {
+			continue
+		}
+		before := fn
+		if fn, err = step.do(ctx, fn, j.target); err != nil {
+			return nil, err
+		}
+		t.add(step.name, before, fn)
 	}
+	return fn, nil
+}
+
+// jump is the function with simpler control flow.
+func (j *work) jump(ctx context.Context, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	var err error
 	for _, tails := range []bool{j.tails, false} {
-		out := jumps.Simplify(ctx, fn, j.target, tails)
+		out := jumps.Simplify(ctx, fn, t, tails)
 		if err = encode.New(encode.Options{}).SameShape(ctx, fn, out); err == nil {
 			return out, nil
 		}
@@ -363,7 +380,7 @@ func (o *rewriter) report() *Report {
 		}
 		if j.result != nil {
 			f.Windows, f.Rewrites = j.result.Windows, len(j.result.Changed())
-			f.Passes = j.result.Stats
+			f.Passes = j.stats()
 		}
 		if j.rejected > 0 {
 			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that the verifier rejects taken back", j.rejected))
@@ -380,6 +397,19 @@ func (o *rewriter) report() *Report {
 		rep.Functions = append(rep.Functions, FunctionReport{Name: s.Function, Section: s.Section, Skipped: s.Reason})
 	}
 	return rep
+}
+
+// stats is what each pass did.
+func (j *work) stats() map[string]passes.Stats {
+	out := maps.Clone(j.result.Stats)
+	for _, t := range j.saved {
+		for name, slots := range t {
+			s := out[name]
+			s.Slots += slots
+			out[name] = s
+		}
+	}
+	return out
 }
 
 func join(a, b string) string {

@@ -13,7 +13,8 @@ import (
 // checked is the function with its new code, if the static check has nothing
 // against it.
 func (j *work) checked(ctx context.Context) (*bpf.Function, error) {
-	out, err := j.finish(ctx, j.result.Layout.Function())
+	j.saved[1] = tally{}
+	out, err := j.finish(ctx, j.result.Layout.Function(), j.saved[1])
 	if err == nil {
 		err = j.static(ctx, out)
 	}
@@ -21,12 +22,14 @@ func (j *work) checked(ctx context.Context) (*bpf.Function, error) {
 }
 
 // finish is the function as it can be when its windows have been looked at.
-func (j *work) finish(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	out, err := j.simplify(ctx, fn)
+func (j *work) finish(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Function, error) {
+	fn, err := j.simplify(ctx, fn, t)
 	if err != nil || !j.keep {
-		return out, err
+		return fn, err
 	}
-	return registers.Take(ctx, out, j.target, registers.Keep)
+	out, err := registers.Take(ctx, fn, j.target, registers.Keep)
+	t.add("registers", fn, out)
+	return out, err
 }
 
 func (j *work) static(ctx context.Context, out *bpf.Function) error {
