@@ -201,7 +201,7 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 func (o *rewriter) shape(ctx context.Context, jobs []*work) ([]byte, error) {
 	for _, j := range jobs {
 		j.fn.Blocks = j.blocks
-		out, err := j.finish(ctx, j.fn)
+		out, err := j.finish(ctx, j.fn, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -245,7 +245,7 @@ func (o *rewriter) with(ctx context.Context, items, kept []rewrite) ([]byte, err
 		r.seg.New = r.now
 	}
 	for j := range touched {
-		out, err := j.finish(ctx, j.result.Layout.Function())
+		out, err := j.finish(ctx, j.result.Layout.Function(), nil)
 		if err != nil {
 			return nil, err
 		}

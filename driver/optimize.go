@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"time"
@@ -104,6 +105,7 @@ type work struct {
 	// well, registers to give live ranges other registers, keep to keep addresses in
 	// registers, exits to set results at exits.
 	jumps, tails, registers, keep, exits bool
+	saved                                [2]tally // before and after the windows are looked at
 	result                               *passes.Result
 	left                                 string // why the function, or a part of what was found, was left alone
 	// rejected counts the rewrites that the verifier did not accept, dear those
@@ -191,7 +193,8 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 // begin starts over with a function's code as it is in the input.
 func (o *rewriter) begin(ctx context.Context, j *work) error {
 	j.fn.Blocks, j.result = j.blocks, nil
-	fn, err := j.simplify(ctx, j.fn)
+	j.saved[0] = tally{}
+	fn, err := j.simplify(ctx, j.fn, j.saved[0])
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -357,7 +360,7 @@ func (o *rewriter) report() *Report {
 		}
 		if j.result != nil {
 			f.Windows, f.Rewrites = j.result.Windows, len(j.result.Changed())
-			f.Passes = j.result.Stats
+			f.Passes = j.stats()
 		}
 		if j.rejected > 0 {
 			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that the verifier rejects taken back", j.rejected))
@@ -391,6 +394,19 @@ func (o *rewriter) slotsBefore(j *work) int {
 		return o.inputSlots[j.fn.Name]
 	}
 	return j.slots
+}
+
+// stats is what each pass did.
+func (j *work) stats() map[string]passes.Stats {
+	out := maps.Clone(j.result.Stats)
+	for _, t := range j.saved {
+		for name, slots := range t {
+			s := out[name]
+			s.Slots += slots
+			out[name] = s
+		}
+	}
+	return out
 }
 
 func join(a, b string) string {

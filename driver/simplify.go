@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"fmt"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -14,66 +16,109 @@ import (
 	"github.com/k2cc/k2cc/windows"
 )
 
+// tally counts the slots that passes over whole functions take out.
+type tally map[string]int
+
+func (t tally) add(pass string, before, after *bpf.Function) {
+	if t != nil && after != nil {
+		t[pass] += before.Slots() - after.Slots()
+	}
+}
+
+// shaped is what the cache has of a function.
+type shaped struct {
+	Blocks []byte // as windows.EncodeBlocks has them
+	Saved  tally
+}
+
 // simplify is the function with simpler control flow and fewer copies, where that
-// is wanted, as it was found and proven earlier or is now.
-func (j *work) simplify(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	return j.shape(ctx, fn, false)
+// is wanted, as it was found and proven earlier or is now. What passes took out is
+// counted in t, if that is not nil.
+func (j *work) simplify(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Function, error) {
+	return j.shape(ctx, fn, false, t)
 }
 
 // finish is the function as it can be when its windows have been looked at.
-func (j *work) finish(ctx context.Context, fn *bpf.Function) (*bpf.Function, error) {
-	return j.shape(ctx, fn, j.keep)
+func (j *work) finish(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Function, error) {
+	return j.shape(ctx, fn, j.keep, t)
 }
 
-func (j *work) shape(ctx context.Context, fn *bpf.Function, keep bool) (*bpf.Function, error) {
+func (j *work) shape(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	if !j.jumps && !j.registers && !j.exits && !keep {
 		return fn, nil
 	}
 	settings := fmt.Append(nil, j.jumps, j.tails, j.registers, j.exits, keep)
 	key := cache.KeyOf("shape", windows.FunctionKey(fn, &j.target), settings)
-	if text, ok := j.cache.Get(key); ok {
-		if blocks, ok := windows.DecodeBlocks(text); ok {
-			out := *fn
-			out.Blocks = blocks
-			return &out, nil
+	out, saved, ok := j.shapedEarlier(key, fn)
+	if !ok {
+		var err error
+		saved = tally{}
+		if out, err = j.shapeAnew(ctx, fn, keep, saved); err != nil || ctx.Err() != nil {
+			return out, err
+		}
+		var text bytes.Buffer
+		if gob.NewEncoder(&text).Encode(shaped{windows.EncodeBlocks(out.Blocks), saved}) == nil {
+			j.cache.Put(key, text.Bytes())
 		}
 	}
-	out, err := j.shapeAnew(ctx, fn, keep)
-	if err == nil && ctx.Err() == nil {
-		j.cache.Put(key, windows.EncodeBlocks(out.Blocks))
+	if t != nil {
+		for name, slots := range saved {
+			t[name] += slots
+		}
 	}
-	return out, err
+	return out, nil
 }
 
-func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool) (*bpf.Function, error) {
+// shapedEarlier is what an earlier run made of the function, if the cache has it.
+func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, tally, bool) {
+	text, ok := j.cache.Get(key)
+	if !ok {
+		return nil, nil, false
+	}
+	var s shaped
+	if gob.NewDecoder(bytes.NewReader(text)).Decode(&s) != nil {
+		return nil, nil, false
+	}
+	out := *fn
+	out.Blocks, ok = windows.DecodeBlocks(s.Blocks)
+	return &out, s.Saved, ok
+}
+
+func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
-	fn, err := j.jump(ctx, checker, fn)
-	if err == nil && j.jumps {
-		fn, err = turn.Simplify(ctx, checker, fn, j.target)
+	keepAddresses := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+		return registers.Take(ctx, c, fn, t, registers.Keep)
 	}
-	if err == nil && j.registers {
-		fn, err = registers.Simplify(ctx, checker, fn, j.target)
-		if err == nil {
-			fn, err = j.jump(ctx, checker, fn)
+	for _, step := range []struct {
+		name   string
+		wanted bool
+		do     func(context.Context, *encode.Checker, *bpf.Function, windows.Target) (*bpf.Function, error)
+	}{
+		{"jumps", j.jumps, j.jump},
+		{"turn", j.jumps, turn.Simplify},
+		{"registers", j.registers, registers.Simplify},
+		{"jumps", j.jumps && j.registers, j.jump},
+		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
+		{"registers", keep, keepAddresses},
+	} {
+		if !step.wanted {
+			continue
 		}
+		out, err := step.do(ctx, checker, fn, j.target)
+		if err != nil {
+			return nil, err
+		}
+		t.add(step.name, fn, out)
+		fn = out
 	}
-	if err == nil && j.jumps && j.tails && j.exits {
-		fn, err = exits.Simplify(ctx, checker, fn, j.target)
-	}
-	if err == nil && keep {
-		fn, err = registers.Take(ctx, checker, fn, j.target, registers.Keep)
-	}
-	return fn, err
+	return fn, nil
 }
 
-// jump is the function with simpler control flow, where that is wanted.
-func (j *work) jump(ctx context.Context, checker *encode.Checker, fn *bpf.Function) (*bpf.Function, error) {
-	if !j.jumps {
-		return fn, nil
-	}
+// jump is the function with simpler control flow.
+func (j *work) jump(ctx context.Context, checker *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	var err error
 	for _, tails := range []bool{j.tails, false} {
-		out := jumps.Simplify(ctx, fn, j.target, tails)
+		out := jumps.Simplify(ctx, fn, t, tails)
 		if err = checker.SameShape(ctx, fn, out); err == nil {
 			return out, nil
 		}

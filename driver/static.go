@@ -12,7 +12,8 @@ import (
 // checked is the function with its new code, if the static check has nothing
 // against it.
 func (j *work) checked(ctx context.Context) (*bpf.Function, error) {
-	out, err := j.finish(ctx, j.result.Layout.Function())
+	j.saved[1] = tally{}
+	out, err := j.finish(ctx, j.result.Layout.Function(), j.saved[1])
 	if err == nil {
 		err = j.static(ctx, out)
 	}
