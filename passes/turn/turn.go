@@ -19,13 +19,24 @@ import (
 	"github.com/k2cc/k2cc/windows"
 )
 
+// maxWork bounds the slots of all functions that are made to turn branches of
+// one, so that time grows no faster than the function does.
+const maxWork = 1 << 15
+
 // Simplify is the function with such branches turned, where that makes it
 // smaller and is proven. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	if !t.Confirmed {
 		return fn, nil
 	}
+	work := 0
 	for i := 0; i < len(fn.Blocks); i++ {
+		if !complementBefore(fn, i) {
+			continue
+		}
+		if work += fn.Slots(); work > maxWork {
+			break
+		}
 		before, short, ok := turned(fn, i)
 		if !ok {
 			continue
@@ -39,6 +50,13 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 		}
 	}
 	return fn, nil
+}
+
+// complementBefore tells whether a block ends with a branch on a complement.
+func complementBefore(fn *bpf.Function, block int) bool {
+	code := fn.Blocks[block].Code
+	n := len(code) - 3
+	return n >= 0 && complements(code[n], code[n+1])
 }
 
 // turned is the function with a block's branch leading the other way, on the
