@@ -24,13 +24,18 @@ func (mc *machine) fieldAccess(in bpf.Instruction, ev event) error {
 		v = mc.Reg(in.Src)
 	}
 	ev.v = mc.Extract(v, 8*ev.size-1, 0)
-	mc.fieldStores++
+	mc.fieldStores += fieldsIn(ev.size)
 	if ev.addr.kind != flow.KindContext {
 		mc.log.add(ev.addr, ev.size, ev.v, mc.epoch)
 	}
 	mc.events = append(mc.events, ev)
 	return nil
 }
+
+// fieldsIn is how many stores a store of so many bytes counts as: one that stands
+// for two as much as these, so that what is loaded between the two is not taken
+// for what is loaded behind it.
+func fieldsIn(size int) int { return max(1, size/4) }
 
 // field is what a load from the context yields.
 func (mc *machine) field(in bpf.Instruction, ev *event) value {

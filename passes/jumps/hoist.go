@@ -5,6 +5,10 @@ import (
 	"github.com/k2cc/k2cc/bpf/flow"
 )
 
+// maxAnalyzed bounds the slots that are analysed to find who reads what could be
+// computed early: each change makes that necessary anew.
+const maxAnalyzed = 1 << 15
+
 // hoist computes before a branch what both of its ways begin with computing. One
 // of them may branch again before, where nobody else reads what is computed.
 func (e *editor) hoist() bool {
@@ -72,6 +76,9 @@ func (h *heads) next(i int, head bpf.Instruction) *bpf.Block {
 // dead tells whether nobody reads a register from a block's start on.
 func (h *heads) dead(block int, r bpf.Register) bool {
 	if h.needs == nil {
+		if h.analyzed += h.fn.Slots(); h.analyzed > maxAnalyzed {
+			return false
+		}
 		facts, err := flow.Analyze(h.ctx, h.fn, flow.Options{BigEndian: h.bigEndian})
 		if err != nil {
 			return false

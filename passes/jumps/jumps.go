@@ -49,6 +49,7 @@ type editor struct {
 	fn        *bpf.Function
 	level     bpf.Level
 	bigEndian bool
+	analyzed  int // slots, so far
 }
 
 // index maps labels to block indices.

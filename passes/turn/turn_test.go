@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,5 +52,29 @@ func TestSimplify(t *testing.T) {
 				t.Errorf("%d slots, want %d with %q:\n%s", out.Slots(), tt.slots, tt.contains, got)
 			}
 		})
+	}
+}
+
+// All branches of a function are turned at once: one after the other would take
+// time that grows with the square of the function.
+func TestMany(t *testing.T) {
+	const branches = 300
+	var src strings.Builder
+	src.WriteString("r1 = *(u32 *)(r1 + 12)\nr3 = 1\n")
+	for i := range branches {
+		fmt.Fprintf(&src, "L%d:\nr2 = r1\nr2 ^= -1\nif r2 >= -%d goto L%d\nL%d:\nr3 += 1\n", 2*i+1, i+5, 2*i+3, 2*i+2)
+	}
+	fmt.Fprintf(&src, "L%d:\nr0 = r3\nexit", 2*branches+1)
+	blocks, err := bpf.Parse(src.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fn := &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks}
+	out, err := turn.Simplify(t.Context(), encode.New(encode.Options{}), fn, windows.Target{Level: bpf.V1, Confirmed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := strings.Count(bpf.FormatBlocks(out.Blocks), "^= -1"); left > 0 {
+		t.Errorf("%d of %d branches were left", left, branches)
 	}
 }
