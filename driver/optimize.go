@@ -108,6 +108,9 @@ type work struct {
 	saved                                [2]tally // before and after the windows are looked at
 	result                               *passes.Result
 	left                                 string // why the function, or a part of what was found, was left alone
+	// net is when passes over the whole function are given up, late that they were.
+	net  time.Time
+	late bool
 	// rejected counts the rewrites that the verifier did not accept, dear those
 	// that made a program cost more than it may.
 	rejected, dear int
@@ -175,6 +178,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 	}
 	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
 	j.keep = pipeline.registers
+	j.net = o.deadline
 	j.manager = &passes.Manager{
 		Pipeline:  pipeline.proposers,
 		Target:    j.target,
@@ -226,6 +230,8 @@ func (o *rewriter) search(ctx context.Context, jobs []*work) error {
 		}
 	}
 	for _, j := range jobs {
+		// Search may have had all the time there was.
+		j.net = time.Now().Add(o.opts.Config.Nets().Object)
 		if err := o.settle(ctx, j); err != nil {
 			return err
 		}
@@ -369,7 +375,7 @@ func (o *rewriter) report() *Report {
 			f.Skipped = join(f.Skipped, fmt.Sprintf("%d rewrites that cost more than they may in the kernel taken back", j.dear))
 		}
 		if j.result != nil {
-			f.OutOfTime, f.Unsearched = j.result.OutOfTime, j.result.Unsearched
+			f.OutOfTime, f.Unsearched = j.result.OutOfTime || j.late, j.result.Unsearched
 		}
 		if f.OutOfTime {
 			f.Skipped = join(f.Skipped, "time ran out before all windows were looked at")

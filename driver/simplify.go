@@ -53,8 +53,17 @@ func (j *work) shape(ctx context.Context, fn *bpf.Function, keep bool, t tally) 
 	if !ok {
 		var err error
 		saved = tally{}
-		if out, err = j.shapeAnew(ctx, fn, keep, saved); err != nil || ctx.Err() != nil {
-			return out, err
+		inTime, cancel := context.WithDeadline(ctx, j.net)
+		defer cancel()
+		out, err = j.shapeAnew(inTime, fn, keep, saved)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case inTime.Err() != nil:
+			j.late = true
+			return fn, nil // what is only half done stays as it was
+		case err != nil:
+			return nil, err
 		}
 		var text bytes.Buffer
 		if gob.NewEncoder(&text).Encode(shaped{windows.EncodeBlocks(out.Blocks), saved}) == nil {
