@@ -2,8 +2,27 @@ package driver
 
 import (
 	"bytes"
+	"os"
+	"strings"
 	"testing"
 )
+
+// Input without an end is refused before memory is.
+func TestOptOfInputWithoutEnd(t *testing.T) {
+	for _, args := range [][]string{{"/dev/zero"}, {"-"}} {
+		zero, err := os.Open("/dev/zero")
+		if err != nil {
+			t.Skip(err)
+		}
+		defer zero.Close()
+		var out, errs bytes.Buffer
+		d := newDriver(Streams{In: zero, Out: &out, Err: &errs})
+		code := d.run(append([]string{"k2cc", "opt", "-o", "-"}, args...))
+		if code != exitFailure || out.Len() > 0 || !strings.Contains(errs.String(), "larger than") {
+			t.Errorf("%q: exit code %d, %d bytes, says %s", args, code, out.Len(), errs.String())
+		}
+	}
+}
 
 // What is said may quote names in objects.
 func TestSayIsOneLineForTerminals(t *testing.T) {
