@@ -258,11 +258,29 @@ func readObject(file string) ([]byte, os.FileInfo, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("read object: %w", err)
 	}
-	object, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read object: %w", err)
 	}
-	return object, info, nil
+	defer f.Close()
+	object, err := readBounded(f)
+	return object, info, err
+}
+
+// maxObject in bytes is far more than an object for the kernel has, and far less
+// than memory.
+const maxObject = 128 << 20
+
+// readBounded reads an object, which may turn out to be a device without an end.
+func readBounded(r io.Reader) ([]byte, error) {
+	object, err := io.ReadAll(io.LimitReader(r, maxObject+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read object: %w", err)
+	case len(object) > maxObject:
+		return nil, fmt.Errorf("read object: larger than %d bytes", maxObject)
+	}
+	return object, nil
 }
 
 // improveBytes optimises an object, and counts what became of it.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/k2cc/k2cc/driver/inherited"
 )
@@ -95,10 +96,19 @@ func (d *driver) misuse(format string, args ...any) int {
 	return exitMisuse
 }
 
-// say prints one line to standard error, whatever the text holds.
+// say prints one line to standard error, whatever the text holds: names in an
+// object may be anything, and terminals obey control characters.
 func (d *driver) say(format string, args ...any) {
 	line := strings.TrimSpace(fmt.Sprintf(format, args...))
-	fmt.Fprintln(d.Err, "k2cc: "+strings.ReplaceAll(line, "\n", "; "))
+	var out strings.Builder
+	for _, r := range strings.ReplaceAll(line, "\n", "; ") {
+		if unicode.IsControl(r) && r != '\t' {
+			fmt.Fprintf(&out, `\x%02x`, r)
+			continue
+		}
+		out.WriteRune(r)
+	}
+	fmt.Fprintln(d.Err, "k2cc: "+out.String())
 }
 
 func (d *driver) fail(format string, args ...any) int {

@@ -189,8 +189,11 @@ func fingerprint(file string) string {
 }
 
 func (d *driver) cacheFrom() string {
-	if d.env.cacheDir != "" {
+	switch {
+	case d.env.cacheDir != "":
 		return cacheVariable
+	case d.cacheDir() == "":
+		return "no home, and no folder of one's own for temporary files"
 	}
 	return "default"
 }

@@ -122,7 +122,7 @@ func readAlternative(file string, found settings) alternative {
 		return alternative{}
 	}
 	out := alternative{By: cmp.Or(passNames(found), file)}
-	object, err := os.ReadFile(file)
+	object, _, err := readObject(file)
 	if err != nil {
 		out.Left = fmt.Sprintf("alternative not read: %v", err)
 	}

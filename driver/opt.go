@@ -3,7 +3,6 @@ package driver
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -111,11 +110,8 @@ func (d *driver) input(name string) ([]byte, os.FileMode, error) {
 		}
 		return object, info.Mode(), nil
 	}
-	object, err := io.ReadAll(d.In)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read object: %w", err)
-	}
-	return object, 0o644, nil
+	object, err := readBounded(d.In)
+	return object, 0o644, err
 }
 
 // output writes an object.

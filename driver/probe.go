@@ -24,7 +24,7 @@ type ability struct {
 // prober asks compilers what they can do. Answers are kept in a folder, since
 // asking takes as long as compiling something small.
 type prober struct {
-	dir   string
+	dir   string             // empty: they are kept nowhere
 	known map[string]ability // by path; nil: not read yet
 }
 
@@ -52,8 +52,13 @@ func (p *prober) load() {
 	if p.known != nil {
 		return
 	}
-	text, err := os.ReadFile(filepath.Join(p.dir, probeFile))
-	if err != nil || json.Unmarshal(text, &p.known) != nil || p.known == nil {
+	if p.dir != "" {
+		text, err := os.ReadFile(filepath.Join(p.dir, probeFile))
+		if err == nil && json.Unmarshal(text, &p.known) != nil {
+			p.known = nil
+		}
+	}
+	if p.known == nil {
 		p.known = map[string]ability{}
 	}
 }
@@ -61,7 +66,7 @@ func (p *prober) load() {
 // save keeps what is known. If that can't be, the next one asks again.
 func (p *prober) save() {
 	text, err := json.MarshalIndent(p.known, "", "\t")
-	if err != nil || os.MkdirAll(p.dir, 0o755) != nil {
+	if err != nil || p.dir == "" || os.MkdirAll(p.dir, 0o755) != nil {
 		return
 	}
 	_ = replaceFile(filepath.Join(p.dir, probeFile), text, 0o644)

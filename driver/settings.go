@@ -2,10 +2,13 @@ package driver
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/k2cc/k2cc/toml"
 )
@@ -92,14 +95,32 @@ func (d *driver) projectFile(own ownOptions, dir string, others []toml.Source) (
 	return file, err
 }
 
-// cacheDir is the folder for what outlives a run.
+// cacheDir is the folder for what outlives a run; empty if there is none.
 func (d *driver) cacheDir() string {
 	if d.env.cacheDir != "" {
 		return d.env.cacheDir
 	}
 	base, err := os.UserCacheDir()
 	if err != nil {
-		base = os.TempDir() // no home
+		return homelessDir()
 	}
 	return filepath.Join(base, "k2cc")
+}
+
+// homelessDir is the folder for who has no home, empty if there can be none. It
+// is where everybody may make folders: in one of somebody else's, links could
+// lead what is written to any of the user's files.
+func homelessDir() string {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("k2cc-%d", os.Geteuid()))
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return ""
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return ""
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return ""
+	}
+	return dir
 }

@@ -26,8 +26,9 @@ func replaceFile(name string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		target = name // does not exist
 	}
-	if info, err := os.Stat(target); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-		// A device or a pipe takes the bytes; it must not become a file.
+	if info, err := os.Stat(target); err == nil && !info.Mode().IsRegular() {
+		// A device or a pipe takes the bytes, it must not become a file; a folder
+		// says that it is one.
 		return os.WriteFile(target, data, mode)
 	}
 	if err := writeAndRename(target, data, mode); err != nil {

@@ -154,3 +154,9 @@ func TestReplaceFileOfADescriptor(t *testing.T) {
 		t.Errorf("a closed file: got %v", err)
 	}
 }
+
+func TestReplaceFolder(t *testing.T) {
+	if err := replaceFile(t.TempDir(), nil, 0o644); !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("got %v", err)
+	}
+}

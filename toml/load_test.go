@@ -120,6 +120,7 @@ func TestLoadErrors(t *testing.T) {
 		{"duration without unit", "[budget]\nwindow = \"2\"", `FILE:2: budget.window: want a duration like "2s", got "2"`},
 		{"number for a duration", "[budget]\nwindow = 2", `FILE:2: budget.window: want a duration like "2s", got the number 2`},
 		{"no time", "[budget]\nobject = \"0s\"", `FILE:2: budget.object: want more than no time, got "0s"`},
+		{"more time than can be multiplied", "[budget]\nobject = \"1000000h\"", `FILE:2: budget.object: want at most 1000h, got "1000000h"`},
 		{"window too small", "window.size = 0", `FILE:1: window.size: want 1 to 1024 instructions, got 0`},
 		{"window too large", "window.size = 1025", `FILE:1: window.size: want 1 to 1024 instructions, got 1025`},
 		{"fraction of an instruction", "window.size = 2.5", `FILE:1: window.size: want a number of instructions, got the number 2.5`},

@@ -131,6 +131,9 @@ func boolean(set func(*Config, bool)) func(any) (change, error) {
 	}
 }
 
+// maxDuration is far beyond patience, and far below where sums of times overflow.
+const maxDuration = 1000 * time.Hour
+
 func duration(set func(*Config, time.Duration)) func(any) (change, error) {
 	return func(value any) (change, error) {
 		s, err := as[string](value, `a duration like "2s"`)
@@ -143,6 +146,9 @@ func duration(set func(*Config, time.Duration)) func(any) (change, error) {
 		}
 		if d <= 0 {
 			return nil, fmt.Errorf("want more than no time, got %q", s)
+		}
+		if d > maxDuration {
+			return nil, fmt.Errorf("want at most %.0fh, got %q", maxDuration.Hours(), s)
 		}
 		return func(c *Config) { set(c, d) }, nil
 	}

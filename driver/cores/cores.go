@@ -21,7 +21,7 @@ type Share struct {
 
 // Take takes as many cores as are free, without waiting. A process always has
 // one, which its parent gave it. flags is the variable MAKEFLAGS; dir is a folder
-// in which processes agree where there is no make.
+// in which processes agree where there is no make; without one, each has one core.
 func Take(flags, dir string) *Share {
 	s := &Share{N: 1}
 	limit := runtime.NumCPU()
@@ -32,7 +32,9 @@ func Take(flags, dir string) *Share {
 		s.release = append(s.release, server.close)
 		return s
 	}
-	s.takeLocks(filepath.Join(dir, "cores"), limit)
+	if dir != "" {
+		s.takeLocks(filepath.Join(dir, "cores"), limit)
+	}
 	return s
 }
 

@@ -36,11 +36,14 @@ type Counts struct {
 	SlotsAfter  int64 `json:"slots_after"`
 }
 
-// Store is the file in a cache directory.
+// Store is the file in a cache directory. Without a directory, nothing is kept.
 type Store struct{ Dir string }
 
 // Add changes the counts. It waits for other processes that do.
 func (s Store) Add(change func(*Counts)) error {
+	if s.Dir == "" {
+		return errors.New("keep statistics: no folder for them")
+	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return fmt.Errorf("keep statistics: %w", err)
 	}
@@ -66,6 +69,9 @@ func (s Store) Zero() error {
 // stands for none.
 func (s Store) Read() (Counts, error) {
 	c := empty()
+	if s.Dir == "" {
+		return c, nil
+	}
 	text, err := os.ReadFile(filepath.Join(s.Dir, FileName))
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil

@@ -32,13 +32,17 @@ extern char **environ;
 
 /// An error that says what the system says of what was tried.
 static Error failed(const Twine &What, int Number = errno) {
-  return createStringError(std::error_code(Number, std::generic_category()),
-                           What);
+  std::error_code Code(Number, std::generic_category());
+  return createStringError(Code, What + ": " + Code.message());
 }
 
 Expected<std::string> k2::findK2cc() {
-  if (const char *Named = std::getenv("K2CC"); Named && *Named)
-    return std::string(Named);
+  if (const char *Named = std::getenv("K2CC"); Named && *Named) {
+    if (auto Path = sys::findProgramByName(Named)) // as it is, if it is a path
+      return *Path;
+    return createStringError(Twine("K2CC = ") + Named +
+                             ": no such program on PATH");
+  }
   Dl_info Self;
   if (dladdr(reinterpret_cast<const void *>(&findK2cc), &Self) &&
       Self.dli_fname) {
@@ -55,9 +59,8 @@ Expected<std::string> k2::findK2cc() {
   }
   if (auto Path = sys::findProgramByName("k2cc"))
     return *Path;
-  return failed("k2cc is neither named by K2CC, nor beside the plugin, nor on "
-                "PATH",
-                ENOENT);
+  return createStringError("k2cc is neither named by K2CC, nor beside the "
+                           "plugin, nor on PATH");
 }
 
 Expected<MemoryFile> MemoryFile::create(StringRef Data) {

@@ -165,7 +165,7 @@ func TestFailOpen(t *testing.T) {
 		want       string // in what is said
 		lines      int
 	}{
-		{name: "no k2cc", want: "no/such", lines: 1},
+		{name: "no k2cc", want: "run /no/such/k2cc: No such file", lines: 1},
 		{name: "k2cc that fails", k2cc: script("exit 3"), want: "exit code 3", lines: 1},
 		{name: "k2cc that reads nothing", k2cc: script("exec <&-; echo no object"), want: "made no object", lines: 1},
 		{name: "k2cc that writes nothing", k2cc: script("cat >/dev/null"), want: "made no object", lines: 1},
@@ -201,6 +201,33 @@ func TestFailOpen(t *testing.T) {
 				}
 			} else if get(t, file) != want {
 				t.Error("the object is not clang's")
+			}
+		})
+	}
+}
+
+// K2CC may be a name as well as a path. A name is looked for on PATH alone.
+func TestNamedK2cc(t *testing.T) {
+	need(t, "clang-22")
+	tests := []struct{ name, script, path, want string }{
+		{"on PATH", "bin/named", "bin", "exit code 3"},
+		{"here", "named", "bin", "K2CC = named: no such program on PATH"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := folder(t)
+			file := filepath.Join(dir, test.script)
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			put(t, file, "#!/bin/sh\nexit 3\n")
+			if err := os.Chmod(file, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			env := []string{"K2CC=named", "PATH=" + filepath.Join(dir, test.path) + ":" + os.Getenv("PATH")}
+			got := run(t, dir, env, "clang-22", withPlugin(t, append(bpf, "-o", "x.o")...)...)
+			if got.code != 0 || strings.Count(got.errors, "\n") != 1 || !strings.Contains(got.errors, test.want) {
+				t.Errorf("exit code %d, says:\n%s", got.code, got.errors)
 			}
 		})
 	}
