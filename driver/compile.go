@@ -75,6 +75,7 @@ func (d *driver) newCall(words []string) (*call, error) {
 		c.argv = rest // clang must not see those in the response files
 	}
 	c.jobs, c.why = args.Jobs(rest)
+	c.jobs = lastOfEach(c.jobs)
 	c.dir = filepath.Dir(args.FirstInput(rest))
 	switch {
 	case d.env.disable:
@@ -85,6 +86,15 @@ func (d *driver) newCall(words []string) (*call, error) {
 		c.jobs, c.why = nil, args.ConfigFile
 	}
 	return c, nil
+}
+
+// lastOfEach is the jobs without those whose object another one's replaces.
+func lastOfEach(jobs []args.Job) (out []args.Job) {
+	for _, j := range jobs {
+		out = slices.DeleteFunc(out, func(o args.Job) bool { return o.Output == j.Output })
+		out = append(out, j)
+	}
+	return out
 }
 
 // run compiles and then optimises what clang has written.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/k2cc/k2cc/driver/args"
 )
 
 // compileArgs make k2cc step in.
@@ -380,5 +382,14 @@ func TestReadersSeeWholeObjects(t *testing.T) {
 		if got := get(t, file); got != string(contents[0]) && got != string(contents[1]) {
 			t.Fatalf("read %d bytes of a mixture", len(got))
 		}
+	}
+}
+
+// Of several sources whose objects have one name, the last one's object stays.
+func TestLastOfEach(t *testing.T) {
+	got := lastOfEach([]args.Job{{Input: "a/x.c", Output: "x.o"}, {Input: "y.c", Output: "y.o"}, {Input: "b/x.c", Output: "x.o"}})
+	want := []args.Job{{Input: "y.c", Output: "y.o"}, {Input: "b/x.c", Output: "x.o"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
