@@ -116,11 +116,7 @@ func (s *shapes) analyze() error {
 	}
 	fn := s.sides[0].fn
 	for _, big := range []bool{false, true} {
-		facts, err := flow.Analyze(s.ctx, fn, flow.Options{BigEndian: big})
-		if err != nil {
-			return err
-		}
-		needs, err := flow.Liveness(fn, facts)
+		facts, needs, err := flow.Both(s.ctx, fn, flow.Options{BigEndian: big})
 		if err != nil {
 			return err
 		}

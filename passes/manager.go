@@ -2,7 +2,6 @@ package passes
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -245,15 +244,7 @@ func (r *Result) windows(ctx context.Context) (*flow.Facts, []*windows.Window, e
 }
 
 func (r *Result) analyze(ctx context.Context, fn *bpf.Function) (*flow.Facts, *flow.Needs, error) {
-	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: r.manager.Target.BigEndian})
-	if err != nil {
-		return nil, nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
-	}
-	needs, err := flow.Liveness(fn, facts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
-	}
-	return facts, needs, nil
+	return flow.Both(ctx, fn, flow.Options{BigEndian: r.manager.Target.BigEndian})
 }
 
 func sameWindow(a, b *windows.Window) bool { return b != nil && a.Same(b) }

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -47,6 +48,19 @@ func Liveness(fn *bpf.Function, f *Facts) (*Needs, error) {
 		}
 	}
 	return n, n.solve()
+}
+
+// Both is the facts and the needs of a function.
+func Both(ctx context.Context, fn *bpf.Function, opts Options) (*Facts, *Needs, error) {
+	facts, err := Analyze(ctx, fn, opts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
+	}
+	needs, err := Liveness(fn, facts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
+	}
+	return facts, needs, nil
 }
 
 // solve goes round until nothing changes.

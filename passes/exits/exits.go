@@ -153,13 +153,5 @@ func (w *work) prove(fn *bpf.Function) (*bpf.Function, error) {
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {
-	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: t.BigEndian})
-	if err != nil {
-		return nil, nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
-	}
-	needs, err := flow.Liveness(fn, facts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
-	}
-	return facts, needs, nil
+	return flow.Both(ctx, fn, flow.Options{BigEndian: t.BigEndian})
 }

@@ -7,7 +7,6 @@ package lint
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -77,13 +76,9 @@ type code struct {
 // Find is the sites in a function, by pattern and place, each with why it was
 // left.
 func Find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]Site, error) {
-	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: t.BigEndian})
+	facts, needs, err := flow.Both(ctx, fn, flow.Options{BigEndian: t.BigEndian})
 	if err != nil {
-		return nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
-	}
-	needs, err := flow.Liveness(fn, facts)
-	if err != nil {
-		return nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
+		return nil, err
 	}
 	judge := newJudge(fn, facts, needs, t)
 	var out []Site

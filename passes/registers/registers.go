@@ -141,15 +141,7 @@ func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Ta
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {
-	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: t.BigEndian})
-	if err != nil {
-		return nil, nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
-	}
-	needs, err := flow.Liveness(fn, facts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
-	}
-	return facts, needs, nil
+	return flow.Both(ctx, fn, flow.Options{BigEndian: t.BigEndian})
 }
 
 // coalesceAll makes one web of the two of each copy where that works.

@@ -15,7 +15,6 @@ package turn
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
@@ -250,13 +249,5 @@ func around(fn *bpf.Function, all []branch) (out *bpf.Function, at []int) {
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {
-	facts, err := flow.Analyze(ctx, fn, flow.Options{BigEndian: t.BigEndian})
-	if err != nil {
-		return nil, nil, fmt.Errorf("facts of %s: %w", fn.Name, err)
-	}
-	needs, err := flow.Liveness(fn, facts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("needs of %s: %w", fn.Name, err)
-	}
-	return facts, needs, nil
+	return flow.Both(ctx, fn, flow.Options{BigEndian: t.BigEndian})
 }
