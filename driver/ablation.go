@@ -3,7 +3,9 @@ package driver
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -58,6 +60,11 @@ func (d *driver) without(ctx context.Context, candidates []candidate, pass strin
 	}
 	passes := toml.Source{Name: "ablation", Pairs: []toml.Pair{{Key: "passes", Name: "passes", Value: strings.Join(rest, ",")}}}
 	a := ablation{pass: pass}
+	cold, err := os.MkdirTemp("", "k2cc-ablation-") // an empty cache: seconds are to be compared
+	if err != nil {
+		return a, fmt.Errorf("make an empty cache: %w", err)
+	}
+	defer os.RemoveAll(cold)
 	for _, c := range candidates {
 		if c.err != nil {
 			return a, fmt.Errorf("%s: %w", c.name, c.err)
@@ -68,7 +75,9 @@ func (d *driver) without(ctx context.Context, candidates []candidate, pass strin
 			return a, fmt.Errorf("%s: %w", c.name, err)
 		}
 		start := time.Now()
-		better, _, err := d.optimizeInTime(ctx, c.object, task{name: c.name, settings: settings{config, sources, nil}, level: c.level})
+		better, _, err := d.optimizeInTime(ctx, c.object, task{
+			name: c.name, settings: settings{config, sources, nil}, level: c.level, cacheDir: filepath.Join(cold, "k2cc"),
+		})
 		a.seconds += time.Since(start).Seconds()
 		if err != nil {
 			return a, fmt.Errorf("%s without %s: %w", c.name, pass, err)
