@@ -38,6 +38,7 @@ demo: build
 	bin/k2cc demo examples
 
 bench: build
+	bin/k2cc demo examples
 	bin/k2cc bench ../shared/k2bench
 	bin/k2cc bench --config scripts/size.toml ../shared/k2bench
 	go test ./driver -run '^$$' -bench Linear -benchtime 1x

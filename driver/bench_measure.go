@@ -209,7 +209,7 @@ func (c candidate) runOptions(program string) verify.RunOptions {
 }
 
 // comparedRuns is how many inputs both objects of an example get.
-const comparedRuns = 200
+const comparedRuns = 10_000
 
 // compare has both objects do the same work and compares what they did.
 func (m *objectMeasurement) compare(ctx context.Context, c candidate, better []byte, kernel error) {
