@@ -9,9 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/k2cc/k2cc/internal/lockfile"
 )
 
 // maxBytes bounds the folder: two generations of answers, each half of it, with
@@ -104,10 +105,6 @@ func (s *store) get(k Key) (value []byte, old, ok bool) {
 	return value, true, ok
 }
 
-// patience is how long to wait for other processes: each holds the lock for
-// some milliseconds.
-const patience = 2 * time.Second
-
 // add writes answers.
 func (s *store) add(entries []entry) error {
 	s.mu.Lock()
@@ -154,20 +151,11 @@ func (s *store) age() {
 
 // lock keeps other processes from writing.
 func (s *store) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, lockName), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	unlock, err = lockfile.Lock(filepath.Join(s.dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("lock the cache: %w", err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(deadline) {
-			f.Close()
-			return nil, fmt.Errorf("lock the cache: %w", err)
-		}
-	}
+	return unlock, nil
 }
 
 // generation is a log and its index, open. A nil generation holds nothing.

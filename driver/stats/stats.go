@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/k2cc/k2cc/internal/lockfile"
 )
 
 // FileName is the file's name in the cache directory.
@@ -109,24 +109,11 @@ func (s Store) write(c Counts) error {
 	return nil
 }
 
-// patience is how long to wait for other processes: each holds the lock for
-// about a millisecond.
-const patience = 2 * time.Second
-
 // lock keeps other processes out.
 func (s Store) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(s.Dir, FileName+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	unlock, err = lockfile.Lock(filepath.Join(s.Dir, FileName+".lock"))
 	if err != nil {
-		return nil, fmt.Errorf("keep statistics: %w", err)
+		return nil, fmt.Errorf("lock statistics: %w", err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(deadline) {
-			f.Close()
-			return nil, fmt.Errorf("lock statistics: %w", err)
-		}
-	}
+	return unlock, nil
 }
