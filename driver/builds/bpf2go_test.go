@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/k2cc/k2cc/internal/proctest"
 	"github.com/k2cc/k2cc/verify"
 )
 
@@ -28,8 +29,8 @@ func TestBPF2Go(t *testing.T) {
 			"BPF2GO_CFLAGS=-Wall -Werror " + multiarch(t),
 			fmt.Sprintf("BPF2GO_STRIP=llvm-strip-%d", newest()),
 		}
-		got := run(t, dir, env, "go", "generate", ".")
-		if got.code != 0 || got.errors != "" {
+		got := proctest.Run(t, dir, env, "go", "generate", ".")
+		if got.Code != 0 || got.Errors != "" {
 			t.Fatalf("go generate with %s: %+v", compiler, got)
 		}
 		generated[compiler] = map[string]string{}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // TestCcache has ccache run k2cc twice.
@@ -77,7 +79,7 @@ func newCcache(t *testing.T, env []string) *ccache {
 func (c *ccache) compile(t *testing.T, command ...string) string {
 	t.Helper()
 	args := append(command[1:], "-O2", "-g", "--target=bpf", "-mcpu=v3", multiarch(t), "-MMD", "-c", "bpf/ingress.bpf.c", "-o", "out.o")
-	if got := run(t, c.dir, c.env, command[0], args...); got != (result{}) {
+	if got := proctest.Run(t, c.dir, c.env, command[0], args...); got != (proctest.Result{}) {
 		t.Fatalf("%q: %+v", command, got)
 	}
 	if dependencies := get(t, filepath.Join(c.dir, "out.d")); !strings.HasPrefix(dependencies, "out.o: bpf/ingress.bpf.c ") {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // host are commands of builds for this machine, in the order of a build. $CC
@@ -24,7 +26,7 @@ var host = []string{
 	"$CC -g -O2 -Ibpf -MT format.lo -MD -MP -MF format.Tpo -c tool/format.c -fPIC -DPIC -o format.o", // as libtool does
 	"$CC -shared -fPIC -DPIC format.o -g -O2 -Wl,-soname -Wl,libformat.so.0 -o libformat.so.0.0.0",
 	"$CC -O2 -Ibpf -c tool/main.c -o main.o $(pkg-config --cflags libbpf)",
-	"$CC -o tool.out main.o ./libformat.so.0.0.0 $(pkg-config --libs-only-L libbpf) -Wl,-rpath,.",
+	"$CC -o tool.Out main.o ./libformat.so.0.0.0 $(pkg-config --libs-only-L libbpf) -Wl,-rpath,.",
 	"$CC -Ibpf -o at.once tool/main.c tool/format.c && ./at.once",
 	"printf 'int f(void) { return 1; }' | $CC -x c - -c -o stdin.o",
 	"echo '#error no' | $CC -x c - -fsyntax-only",
@@ -38,12 +40,12 @@ func TestHost(t *testing.T) {
 	t.Parallel()
 	need(t, "pkg-config")
 	dir := copyOf(t, "project")
-	var said [2][]result
+	var said [2][]proctest.Result
 	var left [2]map[string]string
 	for i, compiler := range compilers {
 		for _, command := range host {
-			got := run(t, dir, []string{"CC=" + compiler}, "sh", "-c", command)
-			got.out, got.errors = anonymous(got.out, compiler), anonymous(got.errors, compiler)
+			got := proctest.Run(t, dir, []string{"CC=" + compiler}, "sh", "-c", command)
+			got.Out, got.Errors = anonymous(got.Out, compiler), anonymous(got.Errors, compiler)
 			said[i] = append(said[i], got)
 		}
 		left[i] = contents(t, dir)
@@ -54,7 +56,7 @@ func TestHost(t *testing.T) {
 		}
 	}
 	for i, command := range host {
-		if diff := cmp.Diff(said[0][i], said[1][i], cmp.AllowUnexported(result{})); diff != "" {
+		if diff := cmp.Diff(said[0][i], said[1][i], cmp.AllowUnexported(proctest.Result{})); diff != "" {
 			t.Errorf("%s: %s", command, diff)
 		}
 	}

@@ -3,6 +3,8 @@ package builds
 import (
 	"path/filepath"
 	"testing"
+
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // makeLinked compiles two objects of which one uses the other's map and
@@ -18,7 +20,7 @@ $CC -O2 -Wall -Werror -o main main.c $(pkg-config --cflags --libs libbpf)
 // TestLinked has bpftool link optimised objects and make a skeleton of them.
 func TestLinked(t *testing.T) {
 	need(t, "bpftool", "pkg-config")
-	needKernel(t)
+	proctest.NeedKernel(t)
 	size := map[string]int{}
 	for _, compiler := range compilers {
 		dir := copyOf(t, "link")

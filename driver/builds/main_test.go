@@ -1,7 +1,6 @@
 package builds
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/k2cc/k2cc/internal/filetest"
-	"github.com/k2cc/k2cc/verify"
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // TestMain builds k2cc and puts it and clang, under these names, first on
@@ -96,51 +95,20 @@ func newest() int {
 // compilers are clang, which sets the example, and k2cc.
 var compilers = []string{"clang", "k2cc"}
 
-// need skips a test where one of the programs is not installed.
+// need skips a test where one of the programs, or a compiler, is not installed.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
-	for _, program := range append(programs, compilers...) {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed", program)
-		}
-	}
-}
-
-// needKernel skips a test where BPF can't be loaded.
-func needKernel(t *testing.T) {
-	t.Helper()
-	if err := verify.Permitted(); err != nil {
-		t.Skip(err)
-	}
-}
-
-// result is what a process left behind.
-type result struct {
-	code        int // -1: killed by a signal
-	out, errors string
-}
-
-// run runs a program in a folder with additions to the environment.
-func run(t *testing.T, dir string, env []string, program string, args ...string) result {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); cmd.ProcessState == nil {
-		t.Fatalf("run %s: %v", program, err)
-	}
-	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	proctest.Need(t, append(programs, compilers...)...)
 }
 
 // shell has a command succeed in a folder and returns all that it printed.
 func shell(t *testing.T, dir string, env []string, command string) string {
 	t.Helper()
-	got := run(t, dir, env, "sh", "-euc", "exec 2>&1; "+command)
-	if got.code != 0 {
-		t.Fatalf("%s: exit code %d\n%s", command, got.code, got.out)
+	got := proctest.Run(t, dir, env, "sh", "-euc", "exec 2>&1; "+command)
+	if got.Code != 0 {
+		t.Fatalf("%s: exit code %d\n%s", command, got.Code, got.Out)
 	}
-	return got.out
+	return got.Out
 }
 
 // copyOf returns a new folder with the contents of one in testdata.

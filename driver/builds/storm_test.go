@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/k2cc/k2cc/driver/stats"
+
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // small are sources that cost little; the last one the kernel is asked about.
@@ -137,7 +139,7 @@ func newStorm(t *testing.T) *storm {
 func object(t *testing.T, dir string, env []string, compiler, name string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.o")
-	if got := run(t, dir, env, compiler, "-O2", "--target=bpf", "-c", name+".c", "-o", out); got != (result{}) {
+	if got := proctest.Run(t, dir, env, compiler, "-O2", "--target=bpf", "-c", name+".c", "-o", out); got != (proctest.Result{}) {
 		t.Fatalf("%s: %+v", compiler, got)
 	}
 	return get(t, out)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/k2cc/k2cc/examples"
+	"github.com/k2cc/k2cc/internal/proctest"
 	"github.com/k2cc/k2cc/verify"
 )
 
@@ -59,8 +60,8 @@ func TestFigures(t *testing.T) {
 		}
 		return
 	}
-	need(t, "clang-22")
-	needKernel(t)
+	proctest.Need(t, "clang-22")
+	proctest.NeedKernel(t)
 	var table strings.Builder
 	table.WriteString("| program | clang | with the feature | passes on IR | passes on bytecode | both |\n|---|---|---|---|---|---|\n")
 	var sum [5]int

@@ -1,7 +1,6 @@
 package llvm
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/k2cc/k2cc/verify"
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // all has every example compared at every ISA level, which takes minutes.
@@ -78,18 +77,18 @@ func k2cc() string { return os.Getenv("K2CC") }
 // built are the plugins made so far, by version.
 var built struct {
 	sync.Mutex
-	plugins map[string]result
+	plugins map[string]proctest.Result
 }
 
 // plugin builds the plugin for a version of LLVM, once, and returns its path. It
 // skips the test where that LLVM's headers are not installed.
 func plugin(t *testing.T, version string) string {
 	t.Helper()
-	need(t, "llvm-config-"+version, "clang++-22", "make")
+	proctest.Need(t, "llvm-config-"+version, "clang++-22", "make")
 	built.Lock()
 	defer built.Unlock()
 	if built.plugins == nil {
-		built.plugins = map[string]result{}
+		built.plugins = map[string]proctest.Result{}
 	}
 	dir, err := filepath.Abs(filepath.Join(root, "build", "llvm-"+version))
 	if err != nil {
@@ -99,50 +98,13 @@ func plugin(t *testing.T, version string) string {
 	if !ok {
 		// The sources are compiled as make plugin does, but to a place where no
 		// k2cc finds what comes of it.
-		made = run(t, root, nil, "make", "-j2", "-f", "passes/llvm/plugin.mk", "LLVM="+version, "BIN="+dir)
+		made = proctest.Run(t, root, nil, "make", "-j2", "-f", "passes/llvm/plugin.mk", "LLVM="+version, "BIN="+dir)
 		built.plugins[version] = made
 	}
-	if made.code != 0 {
-		t.Fatalf("build the plugin: exit code %d\n%s%s", made.code, made.out, made.errors)
+	if made.Code != 0 {
+		t.Fatalf("build the plugin: exit code %d\n%s%s", made.Code, made.Out, made.Errors)
 	}
 	return filepath.Join(dir, "libk2-"+version+".so")
-}
-
-// need skips a test where one of the programs is not installed.
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, program := range programs {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed", program)
-		}
-	}
-}
-
-// needKernel skips a test where BPF can't be loaded.
-func needKernel(t *testing.T) {
-	t.Helper()
-	if err := verify.Permitted(); err != nil {
-		t.Skip(err)
-	}
-}
-
-// result is what a process left behind.
-type result struct {
-	code        int // -1: killed by a signal
-	out, errors string
-}
-
-// run runs a program in a folder with additions to the environment.
-func run(t *testing.T, dir string, env []string, program string, args ...string) result {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); cmd.ProcessState == nil {
-		t.Fatalf("run %s: %v", program, err)
-	}
-	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
 // compile has a compiler write an object and returns that; the compiler is to
@@ -150,9 +112,9 @@ func run(t *testing.T, dir string, env []string, program string, args ...string)
 func compile(t *testing.T, dir string, env []string, compiler string, args ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "out.o")
-	got := run(t, dir, env, compiler, append(args, "-o", file)...)
-	if got.code != 0 || got.errors != "" {
-		t.Fatalf("%s %s: exit code %d\n%s", compiler, args, got.code, got.errors)
+	got := proctest.Run(t, dir, env, compiler, append(args, "-o", file)...)
+	if got.Code != 0 || got.Errors != "" {
+		t.Fatalf("%s %s: exit code %d\n%s", compiler, args, got.Code, got.Errors)
 	}
 	return get(t, file)
 }

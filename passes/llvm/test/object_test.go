@@ -9,6 +9,8 @@ import (
 
 	"github.com/k2cc/k2cc/examples"
 	"github.com/k2cc/k2cc/examples/interp"
+
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // source is a program that has something to gain.
@@ -51,7 +53,7 @@ func withPlugin(t *testing.T, words ...string) []string {
 // TestSameObject compares what clang with the plugin writes with what k2cc
 // writes, with passes on IR and without.
 func TestSameObject(t *testing.T) {
-	need(t, "clang-22")
+	proctest.Need(t, "clang-22")
 	usual := []string{"rate_limit v2 ", "flow_export v4 k2-merge,k2-widen"}
 	for _, e := range examples.All() {
 		for _, level := range []string{"v1", "v2", "v3", "v4"} {
@@ -80,7 +82,7 @@ func sameObject(t *testing.T, e examples.Example, level, passes string) {
 	if got == clangs {
 		t.Error("that is clang's object")
 	}
-	needKernel(t)
+	proctest.NeedKernel(t)
 	result, err := examples.Compare(t.Context(), e, []byte(clangs), []byte(got), 200)
 	if err == nil && len(result.Unrun) > 0 {
 		result, err = interp.Compare(t.Context(), e, []byte(clangs), []byte(got), 200)
@@ -115,7 +117,7 @@ func besidePlugin(t *testing.T) string {
 // Where clang is not to write a BPF object, or k2cc is not to help, the plugin
 // changes nothing and says nothing.
 func TestLeftAlone(t *testing.T) {
-	need(t, "clang-22")
+	proctest.Need(t, "clang-22")
 	tests := []struct {
 		name string
 		env  []string
@@ -145,7 +147,7 @@ func TestLeftAlone(t *testing.T) {
 
 // With LLVM 19 there is nothing to be done for another target either.
 func TestLeftAloneBy19(t *testing.T) {
-	need(t, "clang-19")
+	proctest.Need(t, "clang-19")
 	dir := folder(t)
 	args := []string{"-O2", "-g", "-c", "x.c"}
 	want := compile(t, dir, nil, "clang-19", args...)
@@ -156,7 +158,7 @@ func TestLeftAloneBy19(t *testing.T) {
 
 // Whatever goes wrong, there is clang's object and one line.
 func TestFailOpen(t *testing.T) {
-	need(t, "clang-22")
+	proctest.Need(t, "clang-22")
 	script := func(text string) string { return "#!/bin/sh\n" + text + "\n" }
 	tests := []struct {
 		name, k2cc string // k2cc's text
@@ -191,9 +193,9 @@ func TestFailOpen(t *testing.T) {
 			}
 			put(t, filepath.Join(dir, "k2.toml"), test.toml)
 			want := compile(t, dir, nil, "clang-22", bpf...)
-			got := run(t, dir, env, "clang-22", withPlugin(t, append(bpf, "-o", "x.o")...)...)
-			if got.code != test.code || !strings.Contains(got.errors, test.want) || strings.Count(got.errors, "\n") > test.lines {
-				t.Errorf("exit code %d, says:\n%s", got.code, got.errors)
+			got := proctest.Run(t, dir, env, "clang-22", withPlugin(t, append(bpf, "-o", "x.o")...)...)
+			if got.Code != test.code || !strings.Contains(got.Errors, test.want) || strings.Count(got.Errors, "\n") > test.lines {
+				t.Errorf("exit code %d, says:\n%s", got.Code, got.Errors)
 			}
 			if file := filepath.Join(dir, "x.o"); test.code != 0 {
 				if exists(file) {
@@ -208,7 +210,7 @@ func TestFailOpen(t *testing.T) {
 
 // K2CC may be a name as well as a path. A name is looked for on PATH alone.
 func TestNamedK2cc(t *testing.T) {
-	need(t, "clang-22")
+	proctest.Need(t, "clang-22")
 	tests := []struct{ name, script, path, want string }{
 		{"on PATH", "bin/named", "bin", "exit code 3"},
 		{"here", "named", "bin", "K2CC = named: no such program on PATH"},
@@ -225,9 +227,9 @@ func TestNamedK2cc(t *testing.T) {
 				t.Fatal(err)
 			}
 			env := []string{"K2CC=named", "PATH=" + filepath.Join(dir, test.path) + ":" + os.Getenv("PATH")}
-			got := run(t, dir, env, "clang-22", withPlugin(t, append(bpf, "-o", "x.o")...)...)
-			if got.code != 0 || strings.Count(got.errors, "\n") != 1 || !strings.Contains(got.errors, test.want) {
-				t.Errorf("exit code %d, says:\n%s", got.code, got.errors)
+			got := proctest.Run(t, dir, env, "clang-22", withPlugin(t, append(bpf, "-o", "x.o")...)...)
+			if got.Code != 0 || strings.Count(got.Errors, "\n") != 1 || !strings.Contains(got.Errors, test.want) {
+				t.Errorf("exit code %d, says:\n%s", got.Code, got.Errors)
 			}
 		})
 	}
@@ -236,7 +238,7 @@ func TestNamedK2cc(t *testing.T) {
 // What clang has to say, it says once, and the same with passes on IR: the
 // backend works twice then.
 func TestDiagnostics(t *testing.T) {
-	need(t, "clang-22")
+	proctest.Need(t, "clang-22")
 	dir := folder(t)
 	put(t, filepath.Join(dir, "x.c"), `
 void use(char *);
@@ -244,11 +246,11 @@ int f(void) { char big[600]; use(big); return big[0]; }
 `)
 	env := []string{"K2CC_LLVM_PASSES=k2-merge,k2-widen"}
 	args := append(bpf, "-o", "x.o")
-	want := run(t, dir, env, "clang-22", args...)
-	if want.errors == "" {
+	want := proctest.Run(t, dir, env, "clang-22", args...)
+	if want.Errors == "" {
 		t.Fatal("clang says nothing")
 	}
-	if got := run(t, dir, env, "clang-22", withPlugin(t, args...)...); got != want {
+	if got := proctest.Run(t, dir, env, "clang-22", withPlugin(t, args...)...); got != want {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
 }
@@ -256,17 +258,17 @@ int f(void) { char big[600]; use(big); return big[0]; }
 // LLVM 19 has passes on IR for us and no more, which is said where none is asked
 // for.
 func TestLLVM19(t *testing.T) {
-	need(t, "clang-19")
+	proctest.Need(t, "clang-19")
 	dir := folder(t)
 	args := append(bpf, "-mcpu=v3", "-fpass-plugin="+plugin(t, "19"), "-o", "x.o")
-	got := run(t, dir, nil, "clang-19", args...)
-	if got.code != 0 || !strings.Contains(got.errors, "only run passes on IR") || strings.Count(got.errors, "\n") != 1 {
-		t.Errorf("exit code %d, says:\n%s", got.code, got.errors)
+	got := proctest.Run(t, dir, nil, "clang-19", args...)
+	if got.Code != 0 || !strings.Contains(got.Errors, "only run passes on IR") || strings.Count(got.Errors, "\n") != 1 {
+		t.Errorf("exit code %d, says:\n%s", got.Code, got.Errors)
 	}
 	without := get(t, filepath.Join(dir, "x.o"))
-	got = run(t, dir, []string{"K2CC_LLVM_PASSES=k2-widen"}, "clang-19", args...)
-	if got.code != 0 || got.errors != "" {
-		t.Errorf("exit code %d, says:\n%s", got.code, got.errors)
+	got = proctest.Run(t, dir, []string{"K2CC_LLVM_PASSES=k2-widen"}, "clang-19", args...)
+	if got.Code != 0 || got.Errors != "" {
+		t.Errorf("exit code %d, says:\n%s", got.Code, got.Errors)
 	}
 	if with := get(t, filepath.Join(dir, "x.o")); len(with) >= len(without) {
 		t.Errorf("%d bytes with passes, %d without", len(with), len(without))
@@ -277,8 +279,8 @@ func TestLLVM19(t *testing.T) {
 // without where it finds none or a broken one. Files beside the object are those
 // of the call as it was.
 func TestK2ccWithPasses(t *testing.T) {
-	need(t, "clang-22")
-	needKernel(t)
+	proctest.Need(t, "clang-22")
+	proctest.NeedKernel(t)
 	tests := []struct{ name, settings, plugin, want string }{
 		{"used", "k2-merge,k2-widen", "", "libk2-22.so): used"},
 		{"makes no difference", "k2-atomic", "", "not used: made no difference"},
@@ -300,12 +302,12 @@ func TestK2ccWithPasses(t *testing.T) {
 			env := []string{"K2CC_LLVM_PASSES=" + test.settings, "K2CC_CLANG=clang-22"}
 			args := append(bpf, "-MMD", "-o", "x.o")
 			clangs := compile(t, dir, nil, "clang-22", bpf...)
-			run(t, dir, nil, "clang-22", args...)
+			proctest.Run(t, dir, nil, "clang-22", args...)
 			dependencies := get(t, filepath.Join(dir, "x.d"))
-			got := run(t, dir, env, program, append(args, "--k2-report")...)
-			if got.code != 0 || !strings.Contains(got.errors, test.want) ||
-				test.want == "" && strings.Contains(got.errors, "llvm.passes") {
-				t.Errorf("exit code %d, says:\n%s", got.code, got.errors)
+			got := proctest.Run(t, dir, env, program, append(args, "--k2-report")...)
+			if got.Code != 0 || !strings.Contains(got.Errors, test.want) ||
+				test.want == "" && strings.Contains(got.Errors, "llvm.passes") {
+				t.Errorf("exit code %d, says:\n%s", got.Code, got.Errors)
 			}
 			if get(t, filepath.Join(dir, "x.o")) == clangs {
 				t.Error("nothing was optimised")

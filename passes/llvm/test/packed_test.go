@@ -10,13 +10,15 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/k2cc/k2cc/examples"
+
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // Programs with packed headers load and do the same on random packets with
 // passes on IR as without.
 func TestPackedPrograms(t *testing.T) {
-	need(t, "clang-22")
-	needKernel(t)
+	proctest.Need(t, "clang-22")
+	proctest.NeedKernel(t)
 	files, err := filepath.Glob("packed/*.bpf.c")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("found no programs: %v", err)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/k2cc/k2cc/internal/proctest"
 )
 
 // TestPasses runs what the .ll files say in LLVM's manner: each RUN line has to
@@ -17,7 +19,7 @@ func TestPasses(t *testing.T) {
 	}
 	for _, version := range versions {
 		t.Run("LLVM "+version, func(t *testing.T) {
-			need(t, "opt-"+version)
+			proctest.Need(t, "opt-"+version)
 			opt := "opt-" + version + " -load-pass-plugin=" + plugin(t, version)
 			check := fileCheck(t)
 			for _, file := range files {
@@ -57,9 +59,9 @@ func runLines(t *testing.T, file string, names *strings.Replacer) {
 			continue
 		}
 		ran++
-		got := run(t, ".", nil, "bash", "-o", "pipefail", "-euc", names.Replace(command))
-		if got.code != 0 {
-			t.Errorf("%s: exit code %d\n%s%s", command, got.code, got.out, got.errors)
+		got := proctest.Run(t, ".", nil, "bash", "-o", "pipefail", "-euc", names.Replace(command))
+		if got.Code != 0 {
+			t.Errorf("%s: exit code %d\n%s%s", command, got.Code, got.Out, got.Errors)
 		}
 	}
 	if ran == 0 {
