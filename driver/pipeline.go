@@ -67,9 +67,9 @@ type pipeline struct {
 }
 
 // newPipeline reads a pipeline string: names with commas between them. Where no
-// kernel will be asked about the result, rules, search and other registers are
-// left out: nobody knows beforehand whether the verifier follows. The least effort
-// leaves search out as well.
+// kernel will be asked about the result, rules, search and exits are left out:
+// nobody knows beforehand whether the verifier follows. The least effort leaves
+// search out as well.
 func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
@@ -92,7 +92,7 @@ func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error)
 			out.jumps = true
 			continue
 		case "registers":
-			out.registers = confirmed
+			out.registers = true
 			continue
 		case "exits":
 			out.exits = confirmed

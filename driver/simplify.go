@@ -96,7 +96,7 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
 	keepAddresses := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-		return registers.Take(ctx, c, fn, t, registers.Keep)
+		return registers.Take(ctx, c, fn, t, registers.Gather, registers.Keep)
 	}
 	for _, step := range []struct {
 		name   string

@@ -29,7 +29,9 @@ func (c stepsCase) steps(t *testing.T) *encode.Steps {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks, Symbols: make([]bpf.Symbol, 2)}
+		return &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks, Symbols: []bpf.Symbol{
+			2: {Kind: bpf.SymbolData, Anchor: 3, Align: 8}, 3: {Kind: bpf.SymbolData, Anchor: 3, Offset: 8},
+		}}
 	}
 	s := &encode.Steps{Old: function(c.old), New: function(c.new)}
 	analyze := func(fn *bpf.Function) (*flow.Facts, *flow.Needs) {
@@ -138,6 +140,12 @@ var stepsCases = []stepsCase{
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none"},
 	{name: "another symbol kept over blocks", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none", want: "another value"},
+	{name: "data from a place near it", old: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+		new: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit"},
+	{name: "other data near it", old: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+		new: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 12)\nexit", want: "another value"},
+	{name: "data whose distance nobody knows", old: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+		new: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit", want: "where the old code has"},
 	{name: "another symbol said to be kept", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@2; 2: r6=none", want: "another value"},
 	{name: "a symbol that not all ways keep", old: "call 7\nif r0 > 5 goto L2\nr2 = @1 ll\nL2:\nr2 = @1 ll\nr0 = r2\nexit",

@@ -53,6 +53,12 @@ var Keep = Step{"keep", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Fun
 	return w.keep()
 }}
 
+// Gather has one register hold the address that accesses to one section start
+// from. It is for such code as Keep is for.
+var Gather = Step{"gather", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	return w.gather()
+}}
+
 // Sink is a step that takes constants out of registers as "immediates" does, and
 // sets what is returned right before the exits. Of the live ranges that this may
 // be done with (see Sinkable) it leaves alone those in keep, by number.
@@ -74,14 +80,14 @@ func Sink(keep map[int]bool) Step {
 // Sinkable counts the live ranges that Sink may do something with: first those
 // that it does away with, then those of which it leaves other uses.
 func Sinkable(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (whole, part int) {
-	w, p := newWebs(fn, facts, needs).constants(facts, t.Level).sinkable()
+	w, p := newWebs(fn, facts, needs, t).constants(facts, t.Level).sinkable()
 	return len(w), len(p)
 }
 
 // Apply is the function with a step applied, and where the old function holds
 // what the new one has in its registers. The input is not changed.
 func (s Step) Apply(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (*bpf.Function, windows.Renaming) {
-	return s.apply(newWebs(fn, facts, needs), facts, t)
+	return s.apply(newWebs(fn, facts, needs, t), facts, t)
 }
 
 // Prove is the function with the step applied and proven to do what it did.
@@ -114,8 +120,13 @@ func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps)
 const repeats = 8
 
 // Simplify is the function after all of Steps, as far as they make it smaller and
-// are proven. It fails only where ctx ends.
+// are proven. Where the kernel will not be asked, only copies of whole registers
+// go: what the verifier learns of one of the two, it then knows of both. It fails
+// only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	if !t.Confirmed {
+		return Take(ctx, c, fn, t, Coalesce)
+	}
 	return Take(ctx, c, fn, t, Steps[:]...)
 }
 

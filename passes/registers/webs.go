@@ -3,6 +3,7 @@ package registers
 import (
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/windows"
 )
 
 // A web is a live range: definitions of a register and the uses that they
@@ -90,7 +91,7 @@ func (w *webs) fix(n node) {
 }
 
 // newWebs finds the live ranges of a function.
-func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
+func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) *webs {
 	n := len(fn.Blocks)
 	w := &webs{
 		fn: fn, graph: facts.Graph(), needs: needs, args: make([][]bpf.Registers, n),
@@ -99,7 +100,7 @@ func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
 	}
 	for b := range fn.Blocks {
 		w.args[b] = arguments(fn, needs, b)
-		w.copies[b] = copies(fn, facts, b)
+		w.copies[b] = copies(fn, facts, b, t.Confirmed)
 	}
 	w.solveLiveness()
 	for b := range fn.Blocks {
@@ -328,7 +329,9 @@ func updates(in bpf.Instruction) bool {
 // where the upper one is known to be zero. That nobody reads the upper one is no
 // reason: it may be because of a copy behind this one, which is taken for one
 // because of this.
-func copies(fn *bpf.Function, facts *flow.Facts, block int) []bool {
+// Where the verifier will not be asked (followed is false), it may not know that
+// the upper half is zero, and such an instruction tells it.
+func copies(fn *bpf.Function, facts *flow.Facts, block int, followed bool) []bool {
 	code := fn.Blocks[block].Code
 	out := make([]bool, len(code))
 	var states []flow.State
@@ -338,6 +341,9 @@ func copies(fn *bpf.Function, facts *flow.Facts, block int) []bool {
 		}
 		if in.Op.Class() == bpf.ClassALU64 {
 			out[i] = true
+			continue
+		}
+		if !followed {
 			continue
 		}
 		if states == nil {
