@@ -106,9 +106,9 @@ type work struct {
 	// other registers, keep to keep addresses in registers, exits to set results at
 	// exits.
 	jumps, tails, guards, registers, keep, exits bool
-	saved                                [2]tally // before and after the windows are looked at
-	result                               *passes.Result
-	left                                 string // why the function, or a part of what was found, was left alone
+	saved                                        [2]tally // before and after the windows are looked at
+	result                                       *passes.Result
+	left                                         string // why the function, or a part of what was found, was left alone
 	// net is when passes over the whole function are given up, late that they were.
 	net  time.Time
 	late bool
