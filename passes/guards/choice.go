@@ -16,7 +16,7 @@ type choice struct {
 	turn    bool            // the number is set in the block, else before the branch
 	neutral uint64          // the number
 	other   flow.Value      // the other value
-	def     int             // index in block of what sets reg to a number for nothing in between, or -1
+	def     int             // index in block of what sets reg for nothing in the block to read, or -1
 	set     bpf.Instruction // the last of the block that is branched around
 	uses    []place         // what may go behind the branch
 	stays   bool            // something else reads reg as well
@@ -52,9 +52,9 @@ func (f *finder) guarded(i int) (region, bool) {
 
 func isConst(v flow.Value) bool { return v.Kind == flow.KindScalar && v.Mask == 0 }
 
-// definition is the index in a block of the instruction that sets a register to a
-// number which nothing in the block reads, or -1. Behind it the block does nothing
-// but compute.
+// definition is the index in a block of the instruction that sets a register to
+// something which nothing in the block reads, or -1. Behind it the block does
+// nothing but compute.
 func (f *finder) definition(block int, r bpf.Register) int {
 	code := f.fn.Blocks[block].Code
 	for i := len(code) - 2; i >= 0; i-- {
@@ -63,7 +63,7 @@ func (f *finder) definition(block int, r bpf.Register) int {
 		case other(in), in.Reads().Has(r):
 			return -1
 		case in.Writes().Has(r):
-			if in.Op == bpf.LoadImm64 || in.Op.ALU() == bpf.OpMov && !in.UsesSrc() {
+			if in.Op == bpf.LoadImm64 || in.Op.ALU() == bpf.OpMov {
 				return i
 			}
 			return -1
@@ -84,7 +84,7 @@ func (f *finder) change(c choice) (region, bool) {
 	moved, numbers := f.operations(c)
 	guard := place{c.block + 1, len(f.fn.Blocks[c.block+1].Code) - 1}
 	switch {
-	case c.stays && (c.def < 0 || !numbers):
+	case c.stays && (c.def < 0 || !numbers || f.at(def).UsesSrc()):
 		return region{}, false
 	case c.stays && c.turn:
 		r.edits[def], r.edits[guard] = []bpf.Instruction{c.set}, append(moved, f.at(def))
