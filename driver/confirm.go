@@ -164,6 +164,7 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 		func(j *work) { j.keep = false },
 		func(j *work) { j.exits = false },
 		func(j *work) { j.registers = false },
+		func(j *work) { j.guards = false },
 		func(j *work) { j.tails = false },
 		func(j *work) { j.jumps = false },
 	} {

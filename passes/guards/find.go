@@ -1,0 +1,97 @@
+package guards
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// maxBranches bounds the branches in a region, since each doubles its paths.
+const maxBranches = 7
+
+// finder finds what could be guarded in a function.
+type finder struct {
+	fn     *bpf.Function
+	target windows.Target
+	jumped map[bpf.Label]int
+	facts  *flow.Facts
+	needs  *flow.Needs
+	lives  map[int][]flow.Live // by block, once they are wanted
+}
+
+// find lists regions that are worth changing, apart from each other.
+func find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]region, error) {
+	f := &finder{fn: fn, target: t, jumped: map[bpf.Label]int{}, lives: map[int][]flow.Live{}}
+	for _, b := range fn.Blocks {
+		if n := len(b.Code); n > 0 && b.Code[n-1].IsJump() {
+			f.jumped[b.Code[n-1].Target]++
+		}
+	}
+	var branches []int
+	for i := range fn.Blocks {
+		if f.skips(i) && len(fn.Blocks[i+1].Code) > 0 {
+			branches = append(branches, i)
+		}
+	}
+	if len(branches) == 0 {
+		return nil, nil
+	}
+	var err error
+	if f.facts, f.needs, err = flow.Both(ctx, fn, flow.Options{BigEndian: t.BigEndian}); err != nil {
+		return nil, fmt.Errorf("look for operations without effect: %w", err)
+	}
+	var all []region
+	for _, i := range branches {
+		if r, ok := f.guarded(i); ok {
+			all = append(all, r)
+		}
+	}
+	return merged(all), nil
+}
+
+// merged is the regions with those in one that overlap.
+func merged(all []region) (out []region) {
+	slices.SortStableFunc(all, func(a, b region) int {
+		if a.from.before(b.from) {
+			return -1
+		}
+		return 1
+	})
+	for _, r := range all {
+		if len(out) == 0 || !r.from.before(out[len(out)-1].to) {
+			out = append(out, r)
+			continue
+		}
+		last := &out[len(out)-1]
+		if max(r.to.block, last.to.block)-last.from.block > 2*maxBranches {
+			continue
+		}
+		if last.to.before(r.to) {
+			last.to = r.to
+		}
+		maps.Copy(last.edits, r.edits)
+	}
+	return out
+}
+
+// skips tells whether a block ends in a branch around the next one, which nothing
+// but the two lead to and behind.
+func (f *finder) skips(i int) bool {
+	if i+2 >= len(f.fn.Blocks) || len(f.fn.Blocks[i].Code) == 0 {
+		return false
+	}
+	code, over, behind := f.fn.Blocks[i].Code, f.fn.Blocks[i+1], f.fn.Blocks[i+2]
+	in := code[len(code)-1]
+	return in.IsCondJump() && in.Ref == 0 && in.Target == behind.Label &&
+		f.jumped[over.Label] == 0 && f.jumped[behind.Label] == 1 && !slices.ContainsFunc(over.Code, other)
+}
+
+// other tells whether an instruction does anything but compute in registers.
+func other(in bpf.Instruction) bool {
+	return in.Ref != 0 || !in.IsALU() && (in.Op != bpf.LoadImm64 || in.Src != bpf.PseudoImm)
+}
