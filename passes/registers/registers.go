@@ -113,10 +113,14 @@ func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps)
 // same.
 const repeats = 8
 
-// Simplify is the function after all of Steps, as far as they make it smaller and
-// are proven. It fails only where ctx ends.
+// Simplify is the function after all of Steps and Reuse, as far as they make it
+// smaller and are proven. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	return Take(ctx, c, fn, t, Steps[:]...)
+	fn, err := Take(ctx, c, fn, t, Steps[:]...)
+	if err != nil {
+		return fn, err
+	}
+	return Reuse(ctx, c, fn, t)
 }
 
 // Take is Simplify with other steps.
