@@ -61,6 +61,18 @@ type Symbol struct {
 	Index int // the record that the object's writer emits for it
 	Map   *Map
 	Func  *Function // the callee, for SymbolFunc where it was understood
+
+	// Anchor is, for data of which a loader cannot put one piece elsewhere than
+	// the next, the symbol of the section's start, from which this one is Offset
+	// bytes away; 0 where nothing is known of distances.
+	Anchor Ref
+	Offset int64
+	// Align is a power of two of which the address of a section's start is known
+	// to be a multiple, for an Anchor.
+	Align uint8
+	// Frozen says that nobody writes to the data any more once the program is
+	// loaded.
+	Frozen bool
 }
 
 // Map is what an object says of a map. Sizes are in bytes; zero is unknown.
@@ -76,6 +88,15 @@ func (f *Function) Symbol(r Ref) *Symbol {
 		return nil
 	}
 	return &f.Symbols[r-1]
+}
+
+// Anchored is the symbol in whose terms the value of r is known, and how many
+// bytes r is behind it: r itself and 0 where nothing better is known.
+func (f *Function) Anchored(r Ref) (Ref, int64) {
+	if s := f.Symbol(r); s != nil && s.Anchor != 0 {
+		return s.Anchor, s.Offset
+	}
+	return r, 0
 }
 
 // Slots is the function's size in units of 8 bytes.

@@ -36,6 +36,16 @@ func sharedKind(shared map[flow.Kind]bool, k flow.Kind) bool {
 	return shared[k] || !k.IsPointer()
 }
 
+// align has a variable be a multiple of a power of two; 0 and 1 say nothing.
+func (g *graph) align(x *node, to uint8) {
+	if to < 2 || to <= x.align {
+		return
+	}
+	x.align = to
+	low := g.extract(x, bits.Len8(to)-2, 0)
+	x.assume = append(x.assume, g.compare(opEq, low, g.constant(0, low.width)))
+}
+
 // alignedTo tells whether the address is known to be a multiple of size, a power
 // of two.
 func (a address) alignedTo(size int) bool {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -132,6 +133,22 @@ var (
 	}
 )
 
+// parseSymbol reads the name of a kind, with +n for what is n bytes behind the
+// first symbol, the start of a section.
+func parseSymbol(s string) (bpf.Symbol, error) {
+	kind, offset, anchored := strings.Cut(s, "+")
+	sym := bpf.Symbol{Kind: symbolKinds[kind], Name: s, Map: definitions[kind]}
+	if !anchored {
+		return sym, nil
+	}
+	var err error
+	sym.Anchor = 1
+	if sym.Offset, err = strconv.ParseInt(offset, 10, 64); err == nil && sym.Offset == 0 {
+		sym.Align = 8
+	}
+	return sym, err
+}
+
 func setOption(w *windows.Window, option string) error {
 	name, value, _ := strings.Cut(option, "=")
 	switch name {
@@ -150,7 +167,12 @@ func setOption(w *windows.Window, option string) error {
 		}
 	case "symbols":
 		for i, s := range strings.Split(value, ",") {
-			w.Fn.Symbols = append(w.Fn.Symbols, bpf.Symbol{Kind: symbolKinds[s], Name: s, Index: i, Map: definitions[s]})
+			sym, err := parseSymbol(s)
+			if err != nil {
+				return err
+			}
+			sym.Index = i
+			w.Fn.Symbols = append(w.Fn.Symbols, sym)
 		}
 	default:
 		level, err := bpf.ParseLevel(name)

@@ -36,6 +36,11 @@ func (ob *obligation) counterexample(v *valuation) *Counterexample {
 	for _, n := range e.g.vars {
 		cx.name(n, v)
 	}
+	for i, s := range e.fn.Symbols {
+		if start, ok := cx.Symbols[int32(s.Anchor)]; ok {
+			cx.Symbols[int32(i+1)] = start + uint64(s.Offset)
+		}
+	}
 	return cx
 }
 

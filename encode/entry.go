@@ -154,10 +154,8 @@ func (e *entry) value(v flow.Value, name string) value {
 		out.node = e.g.binary(opAdd, out.node, e.g.constant(uint64(v.Offset), 64))
 	}
 	e.note(x, v)
-	if v.Base != 0 && v.Align > x.align {
-		x.align = v.Align
-		low := e.g.extract(x, bits.Len8(v.Align)-2, 0)
-		x.assume = append(x.assume, e.g.compare(opEq, low, e.g.constant(0, low.width)))
+	if v.Base != 0 {
+		e.g.align(x, v.Align)
 	}
 	x.assume = append(x.assume, e.assumptions(out.node, v)...)
 	return out

@@ -111,6 +111,11 @@ func flatState(w *windows.Window, seed uint64, f *semantics.Flat) bool {
 		}
 		f.Symbols = append(f.Symbols, v)
 	}
+	for i, sym := range w.Fn.Symbols {
+		if sym.Anchor != 0 {
+			f.Symbols[i] = f.Symbols[sym.Anchor-1]&^7 + uint64(sym.Offset)
+		}
+	}
 	packet := s.place(flow.KindPacket)
 	s.memory(f)
 	frame := f.Windows[0].Data

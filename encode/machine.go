@@ -79,11 +79,15 @@ func immediate(t terms, fn *bpf.Function, in bpf.Instruction) value {
 	if in.Ref == 0 {
 		return t.Const(uint64(in.Imm), 64)
 	}
-	name := symbolName(in.Ref)
 	if in.Op != bpf.LoadImm64 {
-		return scalar(t.g.sext(t.g.extract(t.g.variable(name, 64), 31, 0), 64))
+		return scalar(t.g.sext(t.g.extract(t.g.variable(symbolName(in.Ref), 64), 31, 0), 64))
 	}
-	v := value{node: t.g.variable(name, 64), kind: flow.KindAny}
+	anchor, off := fn.Anchored(in.Ref)
+	x := t.g.variable(symbolName(anchor), 64)
+	if sym := fn.Symbol(anchor); sym != nil {
+		t.g.align(x, sym.Align)
+	}
+	v := value{node: t.g.binary(opAdd, x, t.g.constant(uint64(off), 64)), kind: flow.KindAny}
 	if sym := fn.Symbol(in.Ref); sym != nil {
 		v.kind = symbolKind(sym.Kind)
 	}

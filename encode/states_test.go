@@ -77,6 +77,12 @@ func randomWorld(w *windows.Window, calls []flow.Call, seed uint64) (world, bool
 			cx.Symbols[int32(i+1)] = s.rng.Uint64N(1 << 12)
 		}
 	}
+	for i, sym := range w.Fn.Symbols {
+		if sym.Anchor != 0 {
+			start := flow.Value{Kind: flow.KindMapValue, Base: flow.SymbolBase(sym.Anchor), Align: w.Fn.Symbol(sym.Anchor).Align}
+			cx.Symbols[int32(i+1)] = s.value(start) + uint64(sym.Offset)
+		}
+	}
 	memory := s.rng.Uint64()
 	// Only where it is known which fields hold pointers, the rest are numbers.
 	wide := w.Fn.Context != bpf.ContextOther && slices.ContainsFunc(w.Facts.Regs[:], func(v flow.Value) bool {

@@ -137,10 +137,14 @@ func (n *namer) ref(r bpf.Ref) {
 	n.names.refs = append(n.names.refs, r)
 	n.refs[r] = bpf.Ref(len(n.names.refs))
 	s := bpf.Symbol{}
+	n.symbols = append(n.symbols, s)
 	if old := n.fn.Symbol(r); old != nil {
 		s.Kind, s.Map = old.Kind, old.Map
+		s.Offset, s.Align, s.Frozen = old.Offset, old.Align, old.Frozen
+		n.ref(old.Anchor)
+		s.Anchor = n.refs[old.Anchor]
+		n.symbols[n.refs[r]-1] = s
 	}
-	n.symbols = append(n.symbols, s)
 }
 
 // symbolsOf takes up the symbols that a window's facts know of.

@@ -103,6 +103,10 @@ func (k *keyer) symbol(s bpf.Symbol) {
 		k.signed(int64(s.Map.KeySize))
 		k.signed(int64(s.Map.ValueSize))
 	}
+	k.signed(int64(s.Anchor))
+	k.signed(s.Offset)
+	k.number(uint64(s.Align))
+	k.truth(s.Frozen)
 }
 
 func (k *keyer) code(code []bpf.Instruction) {

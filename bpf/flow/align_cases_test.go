@@ -12,6 +12,15 @@ func lookup(symbol string) string {
 
 // Facts of how addresses are aligned.
 var alignTests = []factTest{
+	{name: "data is where its section and its offset say", code: `
+		r1 = @11 ll
+		r2 = @12 ll
+		? r1 by 4
+		? r2 is r1+8
+		r3 = @3 ll
+		? r3 by 1
+		? r3 is not r1
+		exit`},
 	{name: "a hash's values are aligned", code: lookup("@1") + `
 		? r0 by 8
 		r6 = r0

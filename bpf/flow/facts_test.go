@@ -18,15 +18,18 @@ import (
 func testSymbols() []bpf.Symbol {
 	none, one := parse("r0 = 0\nexit"), parse("r0 = *(u32 *)(r1 + 0)\nr2 = 0\nexit")
 	return []bpf.Symbol{
-		1: {Kind: bpf.SymbolMap, Name: "hash", Map: &bpf.Map{Type: 1, KeySize: 4, ValueSize: 16}},
-		2: {Kind: bpf.SymbolMap, Name: "maps", Map: &bpf.Map{Type: 12, KeySize: 4, ValueSize: 4}},
-		3: {Kind: bpf.SymbolData, Name: ".bss"},
-		4: {Kind: bpf.SymbolCore, Name: "field"},
-		5: {Kind: bpf.SymbolExtern, Name: "kfunc"},
-		6: {Kind: bpf.SymbolFunc, Name: "none", Func: none},
-		7: {Kind: bpf.SymbolFunc, Name: "one", Func: one},
-		8: {Kind: bpf.SymbolMap, Name: "trie", Map: &bpf.Map{Type: 11, KeySize: 5, ValueSize: 16}},
-		9: {Kind: bpf.SymbolMap, Name: "percpu", Map: &bpf.Map{Type: 6, KeySize: 4, ValueSize: 12}},
+		1:  {Kind: bpf.SymbolMap, Name: "hash", Map: &bpf.Map{Type: 1, KeySize: 4, ValueSize: 16}},
+		2:  {Kind: bpf.SymbolMap, Name: "maps", Map: &bpf.Map{Type: 12, KeySize: 4, ValueSize: 4}},
+		3:  {Kind: bpf.SymbolData, Name: ".bss"},
+		4:  {Kind: bpf.SymbolCore, Name: "field"},
+		5:  {Kind: bpf.SymbolExtern, Name: "kfunc"},
+		6:  {Kind: bpf.SymbolFunc, Name: "none", Func: none},
+		7:  {Kind: bpf.SymbolFunc, Name: "one", Func: one},
+		8:  {Kind: bpf.SymbolMap, Name: "trie", Map: &bpf.Map{Type: 11, KeySize: 5, ValueSize: 16}},
+		9:  {Kind: bpf.SymbolMap, Name: "percpu", Map: &bpf.Map{Type: 6, KeySize: 4, ValueSize: 12}},
+		10: {Kind: bpf.SymbolData, Name: ".data", Anchor: 10, Align: 8},
+		11: {Kind: bpf.SymbolData, Name: ".data+4", Anchor: 10, Offset: 4},
+		12: {Kind: bpf.SymbolData, Name: ".data+12", Anchor: 10, Offset: 12},
 	}[1:]
 }
 

@@ -81,7 +81,12 @@ func (m *machine) Imm(in bpf.Instruction) number {
 		return constant(uint64(in.Imm), 64)
 	case in.Op == bpf.LoadImm64:
 		v := number{Unknown(symbolKind(m.facts.fn.Symbol(in.Ref))), 64}
-		v.Base = SymbolBase(in.Ref)
+		var anchor bpf.Ref
+		anchor, v.Offset = m.facts.fn.Anchored(in.Ref)
+		v.Base = SymbolBase(anchor)
+		if s := m.facts.fn.Symbol(anchor); s != nil && s.Align > 1 {
+			v.Align = s.Align
+		}
 		return v
 	}
 	v := m.SExt(unknown(32), 64)

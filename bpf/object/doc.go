@@ -10,7 +10,8 @@
 //
 //   - A 64-bit immediate with a Ref has Imm 0. The symbol is a map, data, an
 //     extern or a function, with what the object adds to it: two Refs differ
-//     where the sums do.
+//     where the sums do. Data that is no weak symbol's is so many bytes from
+//     the start of its section (Anchor), which is a symbol as well.
 //   - A call with a Ref has Imm 0 and Src CallLocal, whether it leads to a
 //     function of the object or, for SymbolExtern, to one of the kernel.
 //   - An instruction with a CO-RE relocation keeps the Imm or Off that clang

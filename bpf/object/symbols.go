@@ -1,6 +1,7 @@
 package object
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"strings"
@@ -282,7 +283,30 @@ func (b *builder) symbol(r *ref) (place, bpf.Symbol, error) {
 	case isMaps(b.f.elf.sections[section].name):
 		return key, b.maps.symbol(section, off), nil
 	}
-	return key, bpf.Symbol{Kind: bpf.SymbolData, Name: b.f.dataName(section, off, elfSym, r.addend)}, nil
+	data := bpf.Symbol{Kind: bpf.SymbolData, Name: b.f.dataName(section, off, elfSym, r.addend)}
+	if key.weak == 0 {
+		b.anchor(&data, section, off)
+	}
+	return key, data, nil
+}
+
+// dataAlign is what loaders and the kernel align a section of data to at most:
+// it is the value of an array map (kernel/bpf/arraymap.c, array_map_alloc).
+const dataAlign = 8
+
+// anchor places data in its section. Linkers move whole sections, to where their
+// alignment allows it (libbpf's linker.c, extend_sec), and loaders make one map of
+// each. What is read-only by its name and its flags is frozen before programs are
+// loaded, or its constants would not be known to the verifier.
+func (b *builder) anchor(data *bpf.Symbol, section int, off int64) {
+	s := b.f.elf.sections[section]
+	data.Frozen = strings.HasPrefix(s.name, ".rodata") && elf.SectionFlag(s.Flags)&elf.SHF_WRITE == 0
+	start := *data
+	start.Name = fmt.Sprintf("%s%+d", s.name, 0)
+	start.Align = uint8(min(max(s.Addralign, 1), dataAlign))
+	i := b.intern(place{section: section}, start)
+	b.fn.Symbols[i].Anchor = bpf.Ref(i + 1)
+	data.Anchor, data.Offset = bpf.Ref(i+1), off
 }
 
 func externName(name string, r *ref) string {

@@ -65,7 +65,7 @@ func TestSymbols(t *testing.T) {
 		{"subprogs.c", "first", []string{"func mix = mix", "func other = other", "func step = step", "map counts 2/4/8"}},
 		{"subprogs.c", "second", []string{"func weigh = weigh", "map flows 1/8/16"}},
 		{"subprogs.c", "mix", []string{"data .bss+0", "func weigh = weigh"}},
-		{"subprogs.c", "weigh", []string{"data .bss+32", "data .data+0", "data .rodata+0"}},
+		{"subprogs.c", "weigh", []string{"data .bss+0", "data .bss+32", "data .data+0", "data .rodata+0"}},
 		{"legacy.c", "filter", []string{"map table 1/4/24", "map wide 2/4/8"}},
 		{"section.c", "caller", []string{"func here = here", "func spare"}},
 		{"section.c", "across", []string{"func here = here"}},

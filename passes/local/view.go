@@ -209,12 +209,17 @@ func (k *work) imm(in inst) ref {
 // symbol is the value of a symbol's immediate load, which the facts may know
 // registers to hold.
 func (k *work) symbol(in inst) ref {
-	base := flow.SymbolBase(in.Ref)
-	at := sum{-int32(base), 0}
+	anchor, off := k.w.Fn.Anchored(in.Ref)
+	base := flow.SymbolBase(anchor)
+	at := sum{-int32(base), off}
 	if r, ok := k.t.sums[at]; ok {
 		return r
 	}
-	r := k.t.number(key{kind: keyBase, a: int32(base)}, k.symbolKind(in))
+	kind := k.symbolKind(in)
+	if _, ok := k.bases[at.root]; !ok {
+		k.bases[at.root] = flow.Value{Kind: kind, Base: base}
+	}
+	r := k.t.number(key{kind: keyBase, a: int32(base), c: off}, kind)
 	n := k.t.at(r)
 	n.root, n.off = at.root, at.off
 	k.t.sums[at] = r
