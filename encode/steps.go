@@ -22,18 +22,22 @@ type Steps struct {
 	// Holders says where Old holds, at each block's start, what New has in its
 	// registers.
 	Holders   windows.Renaming
+	Reuses    []Reuse
 	BigEndian bool
 }
 
 // SameSteps proves that two functions do the same, step by step: where they
 // access memory, call, jump or exit, both do so in the same order with the same
-// operands. What lies between, computing in registers, may differ.
+// operands. What lies between, computing in registers, may differ, and the new
+// one does without Reuses.
 //
 // By induction over the blocks that a run passes through: where the registers of
 // the new function hold at a block's start what Holders say, both take the same
 // steps in the block, so that memory stays the same for both, and leave it the
 // same way to a block where Holders hold again of all that the new one still
-// reads.
+// reads. A load that the new one does without yields in the old one what it is
+// to yield, in one of the runs that others' writes leave open: in that where they
+// come right before the place was last read or written, or behind this load.
 func (c *Checker) SameSteps(ctx context.Context, s *Steps) (err error) {
 	// go-z3 panics on solver errors.
 	defer func() {
@@ -87,6 +91,9 @@ func (c *Checker) sameBlock(ctx context.Context, s *Steps, block int) error {
 	}
 	t := &tape{entry: e, results: map[*node]bool{}}
 	old := &stepper{terms: terms{e.g}, tape: t, fn: s.Old, big: s.BigEndian, regs: e.regs}
+	if old.reuses, err = s.reuses(block); err != nil {
+		return err
+	}
 	args := callArguments(s.Before, block, s.Old.Blocks[block].Code)
 	known := func(i int) (bpf.Registers, *flow.State) { return args[i], &states[i+1] }
 	if err := old.run(s.Old.Blocks[block].Code, known); err != nil {
@@ -246,6 +253,7 @@ type stepper struct {
 	regs   [bpf.NumRegisters]value
 	at     int         // how many steps were taken
 	after  *flow.State // behind the instruction, for the old code
+	reuses map[int]bpf.Register
 }
 
 var _ semantics.Vague[value] = (*stepper)(nil)
@@ -341,6 +349,10 @@ func anonymous(in bpf.Instruction) bpf.Instruction {
 // holds behind an instruction.
 func (st *stepper) run(code []bpf.Instruction, known func(i int) (bpf.Registers, *flow.State)) error {
 	for i, in := range code {
+		if r, ok := st.reuses[i]; ok {
+			st.regs[in.Dst] = st.regs[r]
+			continue
+		}
 		args := bpf.Registers(0)
 		if known != nil {
 			args, st.after = known(i)

@@ -16,6 +16,7 @@ type naming struct {
 	phis   Base // first Base of a block
 	steps  *steps
 	starts []Base // by block, the first Base of its instructions, and the end
+	heads  []bool // by block, whether it is a loop's head; nil where no ways join
 }
 
 // sitesPerInstruction is the number of numbers that one instruction can define:
@@ -38,8 +39,8 @@ const (
 
 const firstSymbol = ContextBase + 6 // arguments are R1 to R5
 
-func newNaming(fn *bpf.Function) *naming {
-	n := &naming{sites: firstSymbol + 2*Base(len(fn.Symbols)), steps: stepsOf(fn)}
+func newNaming(fn *bpf.Function, g *Graph) *naming {
+	n := &naming{heads: g.head, sites: firstSymbol + 2*Base(len(fn.Symbols)), steps: stepsOf(fn)}
 	next := n.sites
 	for _, b := range fn.Blocks {
 		n.starts = append(n.starts, next)

@@ -48,7 +48,7 @@ func Analyze(ctx context.Context, fn *bpf.Function, opts Options) (*Facts, error
 		}
 	}
 	f := &Facts{
-		fn: fn, graph: g, names: newNaming(fn), opts: opts, in: make([]*state, len(fn.Blocks)),
+		fn: fn, graph: g, names: newNaming(fn, g), opts: opts, in: make([]*state, len(fn.Blocks)),
 		callees: &callees{known: map[*bpf.Function]bpf.Registers{}},
 	}
 	s := solver{Facts: f, changes: make([]int, len(fn.Blocks)), waits: make([]bool, len(fn.Blocks))}
@@ -262,7 +262,9 @@ func (s *solver) arrive(block int, in *state) {
 		if joined.equal(old) {
 			return
 		}
-		s.changes[block]++
+		if !joined.sameState(old) {
+			s.changes[block]++
+		}
 		s.in[block] = joined
 	}
 	if !s.waits[block] {

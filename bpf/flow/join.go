@@ -12,9 +12,17 @@ type state struct {
 	// fields are the packet pointers that the context holds, KindNone where
 	// they have not been loaded since they last may have moved.
 	fields [fields]Value
+	// readings are the places that were read, and not read or written since by
+	// what others could tell.
+	readings []reading
 }
 
 func (s *state) equal(o *state) bool {
+	return s.sameState(o) && slices.Equal(s.readings, o.readings)
+}
+
+// sameState is equal but for readings, which come to rest when all else does.
+func (s *state) sameState(o *state) bool {
 	return s.Regs == o.Regs && s.fields == o.fields && s.Written == o.Written &&
 		s.Escaped == o.Escaped && slices.Equal(s.Stack, o.Stack)
 }
@@ -87,6 +95,7 @@ func (n *naming) join(block int, e effort, a, b *state) *state {
 	for f := range a.fields {
 		out.fields[f] = j.value(placeField+f, a.fields[f], b.fields[f])
 	}
+	out.readings = j.readings(a.readings, b.readings)
 	out.Escaped = a.Escaped || b.Escaped || j.leaked
 	return out
 }

@@ -16,12 +16,20 @@ type machine struct {
 	s     *state
 	block int
 	index int // of the instruction in its block
+	// stored is what the last store left in memory, zero-extended, if that is a
+	// number.
+	stored based
 }
 
 var _ semantics.Machine[number] = (*machine)(nil)
 
 // step executes one instruction other than the jump at a block's end.
 func (m *machine) step(in bpf.Instruction) error {
+	var at address
+	follow := false
+	if in.IsLoad() || in.IsStore() {
+		at, follow = m.place(in)
+	}
 	switch {
 	case in.EndsBlock():
 		return nil
@@ -37,6 +45,7 @@ func (m *machine) step(in bpf.Instruction) error {
 	}
 	m.s.Escaped = m.s.Escaped || m.leaked
 	m.leaked = false
+	m.note(in, at, follow)
 	return nil
 }
 
@@ -236,6 +245,10 @@ func contextField(ctx bpf.Context, off int64, size int) (Kind, int) {
 // there.
 func (m *machine) Store(in bpf.Instruction, base bpf.Register, v number) error {
 	p := m.Reg(base)
+	m.stored = based{}
+	if v.Kind == KindScalar {
+		m.stored = basedOf(m.ZExt(v, 64).Value)
+	}
 	if p.Kind == KindStack {
 		m.storeStack(in, p, v)
 		return nil

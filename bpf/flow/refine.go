@@ -136,6 +136,9 @@ func (m *machine) narrow(r bpf.Register, before, after number) bool {
 		m.s.Regs[r] = tidy(n.Value)
 		return true
 	}
+	if n.IsConst() {
+		m.s.resolve(based{n.Base, n.Offset}, n.Bits)
+	}
 	return m.eachOf(n.Base, func(v Value) (Value, bool) {
 		if v.Kind.IsPointer() {
 			return v, true

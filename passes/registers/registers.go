@@ -119,15 +119,20 @@ func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps)
 // same.
 const repeats = 8
 
-// Simplify is the function after all of Steps, as far as they make it smaller and
-// are proven. Where the kernel will not be asked, only copies of whole registers
-// go: what the verifier learns of one of the two, it then knows of both. It fails
-// only where ctx ends.
+// Simplify is the function after all of Steps and Reuse, as far as they make it
+// smaller and are proven. Where the kernel will not be asked, only copies of whole
+// registers go, and loads of what is there: what the verifier learns of one of two
+// equal numbers, it then knows of both. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	steps := Steps[:]
 	if !t.Confirmed {
-		return Take(ctx, c, fn, t, Coalesce)
+		steps = []Step{Coalesce}
 	}
-	return Take(ctx, c, fn, t, Steps[:]...)
+	fn, err := Take(ctx, c, fn, t, steps...)
+	if err != nil {
+		return fn, err
+	}
+	return Reuse(ctx, c, fn, t)
 }
 
 // Take is Simplify with other steps.

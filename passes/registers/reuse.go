@@ -1,0 +1,144 @@
+package registers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/encode"
+	"github.com/k2cc/k2cc/windows"
+)
+
+// maxTrials bounds for how many loads it is tried what they are worth.
+const maxTrials = 32
+
+// Reuse is the function without loads of what registers have already
+// (flow.Facts.Rereads), as far as that makes it smaller and is proven. It fails
+// only where ctx ends.
+func Reuse(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	list, err := reuses(ctx, fn, t)
+	if err != nil || len(list) == 0 {
+		return fn, ctx.Err()
+	}
+	least := reusedSlots(ctx, fn, list, t)
+	for i := len(list) - 1; i >= 0 && least < fn.Slots() && len(list) <= maxTrials; i-- {
+		// Where a copy would have to stand in its place, a load is as good.
+		fewer := slices.Delete(slices.Clone(list), i, i+1)
+		if n := reusedSlots(ctx, fn, fewer, t); n <= least {
+			list, least = fewer, n
+		}
+	}
+	if least >= fn.Slots() {
+		return fn, ctx.Err()
+	}
+	out, err := proveReuses(ctx, c, fn, list, t)
+	if err != nil {
+		return fn, ctx.Err()
+	}
+	if out, err = Take(ctx, c, out, t, Coalesce); err != nil || out.Slots() >= fn.Slots() {
+		return fn, ctx.Err()
+	}
+	return out, nil
+}
+
+// reuses is the loads of what is in a register, which is their own if that has
+// it.
+func reuses(ctx context.Context, fn *bpf.Function, t windows.Target) ([]encode.Reuse, error) {
+	facts, _, err := analyze(ctx, fn, t)
+	if err != nil {
+		return nil, err
+	}
+	var out []encode.Reuse
+	for b, block := range fn.Blocks {
+		for _, r := range facts.Rereads(b) {
+			u := encode.Reuse{Block: b, Index: r.Index}
+			for u.Reg < bpf.R10 && !r.Regs.Has(u.Reg) {
+				u.Reg++
+			}
+			if dst := block.Code[r.Index].Dst; r.Regs.Has(dst) {
+				u.Reg = dst
+			}
+			out = append(out, u)
+		}
+	}
+	return out, nil
+}
+
+// reused is the function with copies in place of loads, without what is then
+// computed for nobody.
+func reused(ctx context.Context, fn *bpf.Function, list []encode.Reuse, t windows.Target) (*bpf.Function, error) {
+	out := fn.Clone()
+	for _, u := range list {
+		in := &out.Blocks[u.Block].Code[u.Index]
+		*in = bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: in.Dst, Src: u.Reg, Pos: in.Pos}
+	}
+	for {
+		facts, needs, err := analyze(ctx, out, t)
+		if err != nil {
+			return nil, err
+		}
+		if !newWebs(out, facts, needs, t).dropDead(out) {
+			return out, nil
+		}
+	}
+}
+
+// dropDead takes out of fn what is computed for nobody, and copies of a register
+// to itself. It tells whether there was any.
+func (w *webs) dropDead(fn *bpf.Function) bool {
+	found := false
+	for _, b := range w.graph.Order() {
+		code := fn.Blocks[b].Code[:0:0]
+		for i, in := range fn.Blocks[b].Code {
+			computes := in.IsALU() || in.Op == bpf.LoadImm64
+			itself := w.copies[b][i] && in.Dst == in.Src
+			if computes && (itself || !w.sites[b][i].live.Has(in.Dst)) {
+				found = true
+				continue
+			}
+			code = append(code, in)
+		}
+		fn.Blocks[b].Code = code
+	}
+	return found
+}
+
+// reusedSlots is how large the function becomes where loads are left out and
+// copies coalesced.
+func reusedSlots(ctx context.Context, fn *bpf.Function, list []encode.Reuse, t windows.Target) int {
+	out, err := reused(ctx, fn, list, t)
+	if err != nil {
+		return fn.Slots()
+	}
+	facts, needs, err := analyze(ctx, out, t)
+	if err != nil {
+		return fn.Slots()
+	}
+	out, _ = Coalesce.Apply(out, facts, needs, t)
+	return out.Slots()
+}
+
+// proveReuses is the function without the loads, proven to do what it did.
+func proveReuses(ctx context.Context, c *encode.Checker, fn *bpf.Function, list []encode.Reuse, t windows.Target) (*bpf.Function, error) {
+	out, err := reused(ctx, fn, list, t)
+	if err != nil {
+		return nil, err
+	}
+	facts, before, err := analyze(ctx, fn, t)
+	if err != nil {
+		return nil, err
+	}
+	_, after, err := analyze(ctx, out, t)
+	if err != nil {
+		return nil, err
+	}
+	err = c.SameSteps(ctx, &encode.Steps{
+		Old: fn, New: out, Facts: facts, Before: before, After: after,
+		Holders: windows.Identity(len(fn.Blocks)), Reuses: list, BigEndian: t.BigEndian,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("loads of what is there: %w", err)
+	}
+	return out, nil
+}
