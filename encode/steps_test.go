@@ -20,6 +20,7 @@ import (
 type stepsCase struct {
 	name, old, new, holders string
 	want                    string // a part of the refusal, "" for none
+	half                    bool   // callers take half of the result
 }
 
 func (c stepsCase) steps(t *testing.T) *encode.Steps {
@@ -29,7 +30,7 @@ func (c stepsCase) steps(t *testing.T) *encode.Steps {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks, Symbols: []bpf.Symbol{
+		return &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks, HalfResult: c.half, Symbols: []bpf.Symbol{
 			2: {Kind: bpf.SymbolData, Anchor: 3, Align: 8}, 3: {Kind: bpf.SymbolData, Anchor: 3, Offset: 8},
 		}}
 	}
@@ -112,6 +113,11 @@ var stepsCases = []stepsCase{
 	{name: "results differ", old: "call 7\nr6 = r0\ncall 7\nr0 -= r6\nexit", new: "call 7\nr6 = r0\ncall 7\nr6 -= r0\nr0 = r6\nexit", want: "may differ"},
 	{name: "computed otherwise", old: "call 7\nr0 <<= 32\nr0 >>= 32\nexit", new: "call 7\nw0 = w0\nexit"},
 	{name: "computed wrongly", old: "call 7\nr0 <<= 32\nr0 s>>= 32\nexit", new: "call 7\nw0 = w0\nexit", want: "may differ"},
+	{name: "the result's upper half", old: "call 7\nr6 = r0\nw0 = w6\nexit", new: "call 7\nexit", want: "may differ"},
+	{name: "the result's upper half, which nobody takes", old: "call 7\nr6 = r0\nw0 = w6\nexit", new: "call 7\nexit", half: true},
+	{name: "the result's lower half", old: "call 7\nr6 = r0\nw0 = w6\nexit", new: "call 7\nr0 += 1\nexit", half: true, want: "may differ"},
+	{name: "the result's upper half over blocks", old: "call 7\nr6 = r0\nif r0 > 5 goto L2\nr6 += 1\nL2:\nw0 = w6\nexit",
+		new: "call 7\nif r0 > 5 goto L2\nr0 += 1\nL2:\nexit", holders: "2: r0=r6", half: true},
 	{name: "another comparison", old: "call 7\nif r0 > 5 goto L2\nr0 = 1\nL2:\nexit", new: "call 7\nif r0 > 6 goto L2\nr0 = 1\nL2:\nexit", want: "may differ"},
 	{name: "another condition", old: "call 7\nif r0 > 5 goto L2\nr0 = 1\nL2:\nexit", new: "call 7\nif r0 >= 5 goto L2\nr0 = 1\nL2:\nexit", want: "where the old code has"},
 	{name: "compared in 32 bits", old: "call 7\nr2 = r0\nif w2 > 5 goto L2\nr0 = 1\nL2:\nexit", new: "call 7\nw2 = w0\nif w2 > 5 goto L2\nr0 = 1\nL2:\nexit"},

@@ -326,11 +326,11 @@ func updates(in bpf.Instruction) bool {
 }
 
 // copies is which instructions of a block are copies. One of the low half is,
-// where the upper one is known to be zero. That nobody reads the upper one is no
-// reason: it may be because of a copy behind this one, which is taken for one
-// because of this.
-// Where the verifier will not be asked (followed is false), it may not know that
-// the upper half is zero, and such an instruction tells it.
+// where the upper one is known to be zero, or is of a result that nobody takes it
+// of. That nobody reads the upper one is no reason by itself: it may be because of
+// a copy behind this one, which is taken for one because of this. Where the
+// verifier will not be asked (followed is false), it may not know that the upper
+// half is zero, and such an instruction tells it.
 func copies(fn *bpf.Function, facts *flow.Facts, block int, followed bool) []bool {
 	code := fn.Blocks[block].Code
 	out := make([]bool, len(code))
@@ -350,9 +350,22 @@ func copies(fn *bpf.Function, facts *flow.Facts, block int, followed bool) []boo
 			states = facts.Block(block)
 		}
 		v := states[i].Regs[in.Src]
-		out[i] = v.Kind == flow.KindScalar && v.UMax>>32 == 0
+		out[i] = v.Kind == flow.KindScalar && (v.UMax>>32 == 0 || halfReturned(fn, block, i))
 	}
 	return out
+}
+
+// returns tells whether code does nothing with R0 but return it.
+func returns(code []bpf.Instruction) bool {
+	for _, in := range code {
+		switch {
+		case in.IsExit():
+			return true
+		case in.IsCall(), (in.Reads() | in.Writes()).Has(bpf.R0):
+			return false
+		}
+	}
+	return false
 }
 
 // enterFunction holds what the function is called with to its registers, which
