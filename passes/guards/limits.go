@@ -51,7 +51,7 @@ func (f *finder) mayLimit(i int) bool {
 		return false
 	}
 	end := f.at[in.Target]
-	if end < i+4 || end > i+3+2*maxBranches || f.jumped[in.Target] != 2 {
+	if end < i+3 || end > i+3+2*maxBranches || f.jumped[in.Target] != 2 {
 		return false
 	}
 	over, ok := f.lastBranch(end - 2)
@@ -122,11 +122,14 @@ func (f *finder) limited(i int) (region, bool) {
 	return r, f.pays(r.edits) && f.known(l, bound)
 }
 
-// lowest is the bound above which the number is the limit, if there is one and
-// the number grows with the other one.
+// lowest is the bound above which the number is the limit, if the number grows
+// with the other one and is not always the limit.
 func (f *finder) lowest(l limit) (bound uint64, ok bool) {
-	if l.bound == math.MaxUint64 || !f.atLimit(l, l.bound) || f.atLimit(l, 0) {
+	switch {
+	case f.atLimit(l, 0):
 		return 0, false
+	case !f.atLimit(l, l.bound):
+		return l.bound, true
 	}
 	low, high := uint64(0), l.bound // not at the limit, at the limit
 	for high-low > 1 {
