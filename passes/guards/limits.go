@@ -62,14 +62,15 @@ func (f *finder) mayLimit(i int) bool {
 	return f.closed(i+1, end)
 }
 
-// closed tells whether blocks from..end, exclusive, only compute, jump forwards to
-// no other than these and end, and are entered at their first alone.
+// closed tells whether blocks from..end, exclusive, only compute, in ways that the
+// verifier follows, jump forwards to no other than these and end, and are entered
+// at their first alone.
 func (f *finder) closed(from, end int) bool {
 	inside := map[bpf.Label]int{}
 	for i, b := range f.fn.Blocks[from:end] {
 		for k, in := range b.Code {
 			if k < len(b.Code)-1 || !in.IsJump() {
-				if other(in) {
+				if other(in) || lost(in) {
 					return false
 				}
 				continue
@@ -87,6 +88,22 @@ func (f *finder) closed(from, end int) bool {
 		}
 	}
 	return true
+}
+
+// lost tells whether the verifier knows nothing of an instruction's result, whatever
+// it knows of the operands (kernel/bpf/verifier.c, is_safe_to_compute_dst_reg_range
+// and adjust_scalar_min_max_vals; newer ones know more).
+func lost(in bpf.Instruction) bool {
+	if !in.IsALU() {
+		return false
+	}
+	switch in.Op.ALU() {
+	case bpf.OpDiv, bpf.OpMod, bpf.OpNeg, bpf.OpEnd:
+		return true
+	case bpf.OpMov:
+		return in.Off != 0
+	}
+	return false
 }
 
 // limited is the region that begins with a block of which mayLimit holds, if there
