@@ -83,9 +83,13 @@ func meet(s *Regions, old, new side) error {
 	if s.Old.Blocks[0].Label != s.New.Blocks[0].Label {
 		return errors.New("another first block")
 	}
+	entries := map[bpf.Label]bool{}
+	for _, label := range s.Entries {
+		entries[label] = true
+	}
 	for i, b := range s.Old.Blocks {
 		j, both := new.labels[b.Label]
-		if !both || slices.Contains(s.Entries, b.Label) {
+		if !both || entries[b.Label] {
 			continue
 		}
 		if !slices.EqualFunc(b.Code, s.New.Blocks[j].Code, bpf.SameCode) {

@@ -22,6 +22,12 @@ type choice struct {
 	stays   bool            // something else reads reg as well
 }
 
+// choices is the kind of regions in which operations go behind a branch.
+var choices = kind{
+	may:    func(f *finder, i int) bool { return f.skips(i) && len(f.fn.Blocks[i+1].Code) > 0 },
+	region: (*finder).guarded,
+}
+
 // guarded is the region that begins with a branch around a block, if something
 // that both lead to can be behind the branch and that pays.
 func (f *finder) guarded(i int) (region, bool) {
@@ -84,10 +90,10 @@ func (f *finder) change(c choice) (region, bool) {
 	moved, numbers := f.operations(c)
 	guard := place{c.block + 1, len(f.fn.Blocks[c.block+1].Code) - 1}
 	switch {
-	case c.stays && (c.def < 0 || !numbers || f.at(def).UsesSrc()):
+	case c.stays && (c.def < 0 || !numbers || f.code(def).UsesSrc()):
 		return region{}, false
 	case c.stays && c.turn:
-		r.edits[def], r.edits[guard] = []bpf.Instruction{c.set}, append(moved, f.at(def))
+		r.edits[def], r.edits[guard] = []bpf.Instruction{c.set}, append(moved, f.code(def))
 	case c.stays:
 		r.edits[guard] = append(moved, c.set)
 	case numbers:
@@ -104,7 +110,7 @@ func (f *finder) change(c choice) (region, bool) {
 		r.from = def
 	}
 	if c.turn {
-		inverse, _ := jumps.Inverse(f.at(branch))
+		inverse, _ := jumps.Inverse(f.code(branch))
 		r.edits[branch] = []bpf.Instruction{inverse}
 	}
 	for _, u := range c.uses {
@@ -113,13 +119,13 @@ func (f *finder) change(c choice) (region, bool) {
 	return r, f.pays(r.edits)
 }
 
-func (f *finder) at(p place) bpf.Instruction { return f.fn.Blocks[p.block].Code[p.at] }
+func (f *finder) code(p place) bpf.Instruction { return f.fn.Blocks[p.block].Code[p.at] }
 
 // operations is what uses become where the choice's other value is known, and
 // whether that is with numbers in place of its register.
 func (f *finder) operations(c choice) (out []bpf.Instruction, numbers bool) {
 	for _, u := range c.uses {
-		in := f.at(u)
+		in := f.code(u)
 		imm, ok := immediate(in, c.other.Bits)
 		if !ok || !isConst(c.other) {
 			break
@@ -132,7 +138,7 @@ func (f *finder) operations(c choice) (out []bpf.Instruction, numbers bool) {
 	}
 	out = nil
 	for _, u := range c.uses {
-		out = append(out, f.at(u))
+		out = append(out, f.code(u))
 	}
 	return out, false
 }
@@ -142,7 +148,7 @@ func (f *finder) operations(c choice) (out []bpf.Instruction, numbers bool) {
 func (f *finder) pays(e edits) bool {
 	slots, bytes := 0, 0
 	for at, now := range e {
-		was := f.at(at)
+		was := f.code(at)
 		slots -= was.Slots()
 		bytes -= cost.Bytes(was)
 		for _, in := range now {

@@ -1,6 +1,7 @@
 package guards
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -14,40 +15,51 @@ import (
 // maxBranches bounds the branches in a region, since each doubles its paths.
 const maxBranches = 7
 
-// finder finds what could be guarded in a function.
+// finder finds regions in a function.
 type finder struct {
+	ctx    context.Context // of the one call that the finder is for
 	fn     *bpf.Function
 	target windows.Target
-	jumped map[bpf.Label]int
+	jumped map[bpf.Label]int // how many jumps lead to a label
+	at     map[bpf.Label]int // where the block with a label is
 	facts  *flow.Facts
 	needs  *flow.Needs
 	lives  map[int][]flow.Live // by block, once they are wanted
 }
 
-// find lists regions that are worth changing, apart from each other.
-func find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]region, error) {
-	f := &finder{fn: fn, target: t, jumped: map[bpf.Label]int{}, lives: map[int][]flow.Live{}}
-	for _, b := range fn.Blocks {
+// kind is one way to make regions smaller.
+type kind struct {
+	// may tells, by the code alone, whether a region could begin with a block.
+	may func(f *finder, block int) bool
+	// region is that region, if it is worth changing.
+	region func(f *finder, block int) (region, bool)
+}
+
+// find lists regions of a kind, apart from each other.
+func (k kind) find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]region, error) {
+	f := &finder{ctx: ctx, fn: fn, target: t, jumped: map[bpf.Label]int{}, at: map[bpf.Label]int{}, lives: map[int][]flow.Live{}}
+	for i, b := range fn.Blocks {
+		f.at[b.Label] = i
 		if n := len(b.Code); n > 0 && b.Code[n-1].IsJump() {
 			f.jumped[b.Code[n-1].Target]++
 		}
 	}
-	var branches []int
+	var blocks []int
 	for i := range fn.Blocks {
-		if f.skips(i) && len(fn.Blocks[i+1].Code) > 0 {
-			branches = append(branches, i)
+		if k.may(f, i) {
+			blocks = append(blocks, i)
 		}
 	}
-	if len(branches) == 0 {
+	if len(blocks) == 0 {
 		return nil, nil
 	}
 	var err error
 	if f.facts, f.needs, err = flow.Both(ctx, fn, flow.Options{BigEndian: t.BigEndian}); err != nil {
-		return nil, fmt.Errorf("look for operations without effect: %w", err)
+		return nil, fmt.Errorf("look for regions: %w", err)
 	}
 	var all []region
-	for _, i := range branches {
-		if r, ok := f.guarded(i); ok {
+	for _, i := range blocks {
+		if r, ok := k.region(f, i); ok {
 			all = append(all, r)
 		}
 	}
@@ -56,11 +68,8 @@ func find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]region, er
 
 // merged is the regions with those in one that overlap.
 func merged(all []region) (out []region) {
-	slices.SortStableFunc(all, func(a, b region) int {
-		if a.from.before(b.from) {
-			return -1
-		}
-		return 1
+	slices.SortFunc(all, func(a, b region) int {
+		return cmp.Or(cmp.Compare(a.from.block, b.from.block), cmp.Compare(a.from.at, b.from.at))
 	})
 	for _, r := range all {
 		if len(out) == 0 || !r.from.before(out[len(out)-1].to) {

@@ -30,7 +30,21 @@ const maxRounds = 3
 // Simplify is the function with such operations behind branches, where that makes
 // it or its machine code smaller and is proven. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	all, err := find(ctx, fn, t)
+	for _, k := range []kind{choices, limits} {
+		out, err := k.simplify(ctx, c, fn, t)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil:
+			fn = out
+		}
+	}
+	return fn, nil
+}
+
+// simplify is the function with regions of one kind made smaller.
+func (k kind) simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	all, err := k.find(ctx, fn, t)
 	for range maxRounds {
 		if err != nil || len(all) == 0 {
 			break
@@ -39,9 +53,7 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 		var wrong []int
 		if wrong, err = e.prove(ctx, c, t); err == nil && len(wrong) == 0 {
 			out := e.joined()
-			if err = c.SameShape(ctx, e.new, out); err == nil {
-				return out, nil
-			}
+			return out, c.SameShape(ctx, e.new, out)
 		}
 		var rest []region
 		for i, r := range all {
@@ -51,7 +63,7 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 		}
 		all = rest
 	}
-	return fn, ctx.Err()
+	return fn, err
 }
 
 // place is an instruction of a function: block index, index in the block.

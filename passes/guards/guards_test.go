@@ -93,20 +93,61 @@ func TestSimplify(t *testing.T) {
 			start + "w1 = 0; if w0 <= 65535; w0 >>= 16; w1 = 16; if w0 <= 255; w0 >>= 8; w1 |= 8; if w0 <= 15; w0 >>= 4; w1 |= 4; " +
 				"if w0 <= 3; w0 >>= 2; w1 |= 2; w0 >>= 1; w1 |= w0; " + end},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			fn := parse(t, strings.ReplaceAll(tt.src, ": ", ":; "))
-			want := tt.want
-			if want == "" {
-				want = format(fn)
-			}
-			out, err := guards.Simplify(t.Context(), encode.New(encode.Options{}), fn, windows.Target{Level: bpf.V3})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := format(out); got != want {
-				t.Errorf("got  %s\nwant %s", got, want)
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { wantSimplified(t, tt.src, tt.want) })
+	}
+}
+
+func TestLimits(t *testing.T) {
+	const (
+		start = "call 5; r6 = r0; "
+		first = start + "r1 = 7; r2 = 0xffffffff ll; if r6 > r2 goto L9; L1: "
+		limit = "if r1 < 7 goto L9; L8: r1 = 7; L9: "
+		end   = "r0 = r1; exit"
+	)
+	for _, tt := range []struct {
+		name, src string
+		want      string // "" for nothing but the input
+	}{
+		{"a lower bound", first + "r1 = r6; r1 >>= 2; " + limit + end,
+			start + "r1 = 7; if r6 > 27; r1 = r6; r1 >>= 2; " + end},
+		{"a bound of more than 32 bits", start + "r1 = 7; r2 = 0xffffffffffff ll; if r6 > r2 goto L9; L1: r1 = r6; r1 >>= 40; " + limit + end,
+			start + "r1 = 7; r2 = 0x6ffffffffff ll; if r6 > r2; r1 = r6; r1 >>= 40; " + end},
+		{"a bound that nothing else reads but the branch", strings.Replace(first, "r1 = 7", "r3 = 1; r1 = 7", 1) + "r1 = r6; r1 >>= 2; r1 += r3; r1 -= r2; " + limit + end, ""},
+		{"the bound that is there", start + "r1 = 7; if r6 > 27 goto L9; L1: r1 = r6; r1 >>= 2; " + limit + end,
+			start + "r1 = 7; if r6 > 27; r1 = r6; r1 >>= 2; " + end},
+		{"what never comes to the limit", start + "r1 = 7; if r6 > 26 goto L9; L1: r1 = r6; r1 >>= 3; " + limit + end,
+			start + "r1 = 7; if r6 > 26; r1 = r6; r1 >>= 3; " + end},
+		{"what falls", first + "r1 = 100; r1 -= r6; " + limit + end, ""},
+		{"what goes up and down", first + "r1 = r6; r1 ^= 9; " + limit + end, ""},
+		{"another limit", strings.Replace(first, "r1 = 7", "r1 = 8", 1) + "r1 = r6; r1 >>= 2; " + limit + end, ""},
+		{"a limit of something else", first + "r1 = r6; r1 >>= 2; r3 = r1; if r3 < 7 goto L9; L8: r1 = 7; L9: " + end, ""},
+		{"a minimum", first + "r1 = r6; r1 >>= 2; if r1 > 7 goto L9; L8: r1 = 7; L9: " + end, ""},
+		{"what facts do not know to keep to the limit", first + "r1 = r6; r3 = r6; r3 &= 1; r4 = r3; r3 <<= 5; r4 <<= 5; r3 ^= r4; r1 += r3; r1 >>= 2; " + limit + end, ""},
+		{"the other number is read later", first + "r1 = r6; r1 >>= 2; r6 = 4; " + limit + "r1 += r6; " + end, ""},
+		{"the other number is read later, as it was", first + "r1 = r6; r1 >>= 2; " + limit + "r1 += r6; " + end,
+			start + "r1 = 7; if r6 > 27; r1 = r6; r1 >>= 2; r1 += r6; " + end},
+		{"what the verifier does not follow", first + "r1 = r6; r1 /= 4; " + limit + end, ""},
+		{"a store in between", first + "r1 = r6; r1 >>= 2; *(u64 *)(r10 - 8) = r1; " + limit + end, ""},
+		{"a way in from elsewhere", start + "if r6 == 3 goto L1; " + strings.TrimPrefix(first, start) + "r1 = r6; r1 >>= 2; " + limit + end, ""},
+		{"a loop", first + "L2: r6 >>= 1; if r6 > 9 goto L2; L3: r1 = r6; " + limit + end, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) { wantSimplified(t, tt.src, tt.want) })
+	}
+}
+
+// wantSimplified wants code to become other code, or to stay as it is for "".
+func wantSimplified(t *testing.T, src, want string) {
+	t.Helper()
+	fn := parse(t, strings.ReplaceAll(src, ": ", ":; "))
+	if want == "" {
+		want = format(fn)
+	}
+	out, err := guards.Simplify(t.Context(), encode.New(encode.Options{}), fn, windows.Target{Level: bpf.V3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := format(out); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 
