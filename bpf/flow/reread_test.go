@@ -53,6 +53,8 @@ var rereadTests = []struct {
 	{"on both ways in different registers", "", "if r2 == 5 goto L2\nr3 = *(u32 *)(r1 + 8)\ngoto L3\nL2:\nr5 = *(u32 *)(r1 + 8)\nL3:\nr4 = *(u32 *)(r1 + 8)\nexit", ""},
 	{"on one way only", "", "r3 = 0\nif r2 == 5 goto L2\nr3 = *(u32 *)(r1 + 8)\nL2:\nr4 = *(u32 *)(r1 + 8)\nexit", ""},
 	{"of different places", "", "if r2 == 5 goto L2\nr3 = *(u32 *)(r1 + 8)\ngoto L3\nL2:\nr3 = *(u32 *)(r1 + 12)\nL3:\nr4 = *(u32 *)(r1 + 8)\nexit", ""},
+	{"in different widths", "", "if r2 == 5 goto L2\nr3 = *(u32 *)(r1 + 8)\ngoto L3\nL2:\nr3 = *(u16 *)(r1 + 8)\nL3:\nr4 = *(u32 *)(r1 + 8)\nexit", ""},
+	{"until it changes", "", "r3 = *(u32 *)(r1 + 8)\nL2:\nr3 = *(u32 *)(r1 + 8)\nif r3 != 0 goto L2\nexit", ""},
 	{"with both in step", "", "r6 = r1\nif r2 == 5 goto L2\nr6 += 4\nL2:\nr3 = *(u32 *)(r6 + 8)\nif r3 == 0 goto L3\nr4 = *(u32 *)(r6 + 8)\nL3:\nexit", "3.0 r3"},
 	{"in step behind both", "", "r6 = r1\nr6 += 4\nr3 = *(u32 *)(r6 + 8)\nif r2 == 5 goto L2\nr6 += 4\nr3 = *(u32 *)(r6 + 8)\nL2:\nr4 = *(u32 *)(r6 + 8)\nexit", "2.0 r3"},
 	{"a value of which it became known how far it is", "", "r2 = *(u32 *)(r1 + 8)\nr3 = r2\nr3 += 1\nif r3 != 5 goto L2\nr4 = *(u32 *)(r1 + 8)\nL2:\nexit", "1.0 r2"},
