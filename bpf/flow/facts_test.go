@@ -13,8 +13,8 @@ import (
 )
 
 // testSymbols are the symbols that tests name: a hash and an array per CPU, a trie,
-// a map of maps, data, a field's offset, a kernel symbol, functions that read one
-// argument and none.
+// a map of maps, data, some of it frozen, a field's offset, a kernel symbol,
+// functions that read one argument and none.
 func testSymbols() []bpf.Symbol {
 	none, one := parse("r0 = 0\nexit"), parse("r0 = *(u32 *)(r1 + 0)\nr2 = 0\nexit")
 	return []bpf.Symbol{
@@ -30,6 +30,8 @@ func testSymbols() []bpf.Symbol {
 		10: {Kind: bpf.SymbolData, Name: ".data", Anchor: 10, Align: 8},
 		11: {Kind: bpf.SymbolData, Name: ".data+4", Anchor: 10, Offset: 4},
 		12: {Kind: bpf.SymbolData, Name: ".data+12", Anchor: 10, Offset: 12},
+		13: {Kind: bpf.SymbolData, Name: ".rodata", Anchor: 13, Frozen: true},
+		14: {Kind: bpf.SymbolData, Name: ".rodata+4", Anchor: 13, Offset: 4, Frozen: true},
 	}[1:]
 }
 

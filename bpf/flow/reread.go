@@ -2,6 +2,7 @@ package flow
 
 import (
 	"slices"
+	"sort"
 
 	"github.com/k2cc/k2cc/bpf"
 )
@@ -15,9 +16,13 @@ import (
 type Reread struct {
 	Index int           // of the load in its block
 	Regs  bpf.Registers // what holds the value before it
+	// Block and At are the instruction that left the value in its Dst, where that
+	// is known; else Block is -1.
+	Block, At int
 }
 
-// Rereads is the loads of a block that need not be.
+// Rereads is the loads of a block that need not be, also those of which a register
+// had the value but has no more.
 func (f *Facts) Rereads(block int) []Reread {
 	if !f.Reachable(block) {
 		return nil
@@ -29,8 +34,9 @@ func (f *Facts) Rereads(block int) []Reread {
 			return
 		}
 		m.s = s
-		if regs := m.holders(code[i]); regs != 0 {
-			out = append(out, Reread{Index: i, Regs: regs})
+		if r, ok := m.reread(code[i]); ok {
+			r.Index = i
+			out = append(out, r)
 		}
 	})
 	if err != nil {
@@ -98,17 +104,37 @@ func (m *machine) lasting(p Value) bool {
 	return ok && m.facts.fn.Symbol(ref).Frozen
 }
 
-// holders is the registers that hold what a load would read.
-func (m *machine) holders(in bpf.Instruction) (regs bpf.Registers) {
+// reread tells what has the value that a load would read, if it need not be.
+func (m *machine) reread(in bpf.Instruction) (out Reread, ok bool) {
 	a, ok := m.place(in)
+	if !ok {
+		return out, false
+	}
+	out.Block, ok = -1, false
 	for _, r := range m.s.readings {
+		if r.address != a {
+			continue
+		}
+		ok = true
 		for reg := range bpf.R10 {
-			if ok && r.address == a && basedOf(m.s.Regs[reg]) == r.value {
-				regs |= bpf.Set(reg)
+			if basedOf(m.s.Regs[reg]) == r.value {
+				out.Regs |= bpf.Set(reg)
 			}
 		}
+		if out.Block < 0 && r.value.offset == 0 {
+			out.Block, out.At = m.leftBy(r.value.base)
+		}
 	}
-	return regs
+	return out, ok
+}
+
+// leftBy is the instruction that left what b stands for in a register, or -1.
+func (n *naming) leftBy(b Base) (block, i int) {
+	if b < n.sites || b >= n.phis || (b-n.sites)%sitesPerInstruction != siteRegister {
+		return -1, 0
+	}
+	block = sort.Search(len(n.starts), func(i int) bool { return n.starts[i] > b }) - 1
+	return block, int(b-n.starts[block]) / sitesPerInstruction
 }
 
 // note makes of the readings before an instruction those behind it, where
@@ -166,10 +192,11 @@ func (s *state) forget(drop func(*reading) bool) {
 	s.readings = kept
 }
 
-// remember notes what was last read at a place.
+// remember notes what was last read at a place. What was read there before is the
+// same where nobody writes.
 func (s *state) remember(r reading) {
 	old := s.readings
-	s.forget(func(o *reading) bool { return o.address == r.address })
+	s.forget(func(o *reading) bool { return o.address == r.address && !r.lasting || *o == r })
 	if r.value.base == 0 {
 		return
 	}

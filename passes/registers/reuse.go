@@ -13,10 +13,26 @@ import (
 // maxTrials bounds for how many loads it is tried what they are worth.
 const maxTrials = 32
 
-// Reuse is the function without loads of what registers have already
-// (flow.Facts.Rereads), as far as that makes it smaller and is proven. It fails
-// only where ctx ends.
+// Reuse is the function without loads of what registers have already, or could
+// have kept (flow.Facts.Rereads), as far as that makes it smaller and is proven.
+// It fails only where ctx ends.
 func Reuse(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	for range repeats {
+		out, err := reuse(ctx, c, fn, t)
+		if err != nil {
+			return fn, err
+		}
+		if out == fn {
+			break
+		}
+		fn = out
+	}
+	return carryAll(ctx, c, fn, t)
+}
+
+// reuse is the function without some loads of what registers have, or the same
+// function.
+func reuse(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	list, err := reuses(ctx, fn, t)
 	if err != nil || len(list) == 0 {
 		return fn, ctx.Err()
@@ -52,6 +68,9 @@ func reuses(ctx context.Context, fn *bpf.Function, t windows.Target) ([]encode.R
 	var out []encode.Reuse
 	for b, block := range fn.Blocks {
 		for _, r := range facts.Rereads(b) {
+			if r.Regs == 0 {
+				continue
+			}
 			u := encode.Reuse{Block: b, Index: r.Index}
 			for u.Reg < bpf.R10 && !r.Regs.Has(u.Reg) {
 				u.Reg++
