@@ -25,7 +25,7 @@ func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target, tails boo
 	if t.Confirmed {
 		e.dropKnown()
 	}
-	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks}
+	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks, e.rotate}
 	if goal := t.Costs.Goal; tails && t.Confirmed && goal != cost.Latency && goal != cost.Verifier {
 		steps = append(steps, e.mergeTails, e.hoist)
 	}

@@ -261,10 +261,7 @@ func (m *merger) blocks() []*bpf.Block {
 // which place.
 func (m *merger) labels() (map[place]bpf.Label, map[place]place) {
 	labels, away := map[place]bpf.Label{}, map[place]place{}
-	free := bpf.Label(1)
-	for _, b := range m.fn.Blocks {
-		free = max(free, b.Label+1)
-	}
+	free := freeLabel(m.fn)
 	for _, x := range m.merges {
 		away[x.from] = x.to
 		label := m.fn.Blocks[x.to.block].Label

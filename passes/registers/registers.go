@@ -38,6 +38,9 @@ var Steps = [...]Step{
 		return w.immediates(facts, t.Level), w.coloring().renaming()
 	}},
 	Coalesce,
+	{"split", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.split(facts, t)
+	}},
 	{"rebase", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.rebase(facts)
 	}},
@@ -179,13 +182,16 @@ func (c *coloring) function() *bpf.Function {
 			continue
 		}
 		code := block.Code[:0:0]
+		if len(block.Code) > 0 {
+			code = append(code, c.copied(place{b, -1}, block.Code[0].Pos)...)
+		}
 		for i, in := range block.Code {
 			s := c.sites[b][i]
 			in = c.renamed(b, i, in)
 			if c.copies[b][i] && s.dst != none && s.src != none && in.Dst == in.Src {
 				continue
 			}
-			code = append(code, in)
+			code = append(append(code, in), c.copied(place{b, i}, in.Pos)...)
 		}
 		block.Code = code
 	}

@@ -25,6 +25,7 @@ type site struct {
 	// that is written, behind the instruction.
 	dst, src node
 	result   node          // what an exit returns
+	made     node          // what a call leaves in R0
 	live     bpf.Registers // behind the instruction
 }
 
@@ -48,6 +49,12 @@ type webs struct {
 	bound  []bool         // by web: fixed by something else than an exit
 	forbid []bpf.Registers
 	edges  [][2]node // pairs of nodes whose webs interfere
+
+	// splitAt is the registers whose webs are split behind an instruction, or at
+	// the start of a block, which is before its instruction 0; parts what they are
+	// split into.
+	splitAt map[place]bpf.Register
+	parts   map[place]part
 }
 
 func (w *webs) newNode(r bpf.Register) node {
@@ -92,12 +99,22 @@ func (w *webs) fix(n node) {
 
 // newWebs finds the live ranges of a function.
 func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) *webs {
+	w := emptyWebs(fn, facts, needs)
+	w.build(facts, t)
+	return w
+}
+
+func emptyWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
 	n := len(fn.Blocks)
-	w := &webs{
+	return &webs{
 		fn: fn, graph: facts.Graph(), needs: needs, args: make([][]bpf.Registers, n),
 		copies: make([][]bool, n), liveIn: make([]bpf.Registers, n), entry: make([][general]node, n),
 		sites: make([][]site, n),
 	}
+}
+
+func (w *webs) build(facts *flow.Facts, t windows.Target) {
+	fn, needs := w.fn, w.needs
 	for b := range fn.Blocks {
 		w.args[b] = arguments(fn, needs, b)
 		w.copies[b] = copies(fn, facts, b, t.Confirmed)
@@ -115,7 +132,6 @@ func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.T
 		w.walk(b)
 	}
 	w.enterFunction()
-	return w
 }
 
 // arguments is which of R1 to R5 each call of a block reads: those that are
@@ -190,8 +206,10 @@ func (w *webs) walk(block int) {
 		live = live&^code[i].Writes() | w.reads(block, i)
 	}
 	held := w.entry[block]
+	w.part(place{block, -1}, &held, w.liveIn[block])
 	for i := range code {
 		w.step(block, i, &held)
+		w.part(place{block, i}, &held, w.sites[block][i].live)
 	}
 	for _, s := range w.graph.Succs(block) {
 		for r := range general {
@@ -205,7 +223,7 @@ func (w *webs) walk(block int) {
 // step notes one instruction's webs and what they interfere with.
 func (w *webs) step(block, i int, held *[general]node) {
 	in, s := w.fn.Blocks[block].Code[i], &w.sites[block][i]
-	s.dst, s.src, s.result = none, none, none
+	s.dst, s.src, s.result, s.made = none, none, none, none
 	w.pin(in, w.reads(block, i), held)
 	if namesDestination(in) && in.Dst < bpf.R10 {
 		s.dst = held[in.Dst]
@@ -281,8 +299,9 @@ func (w *webs) call(s *site, held *[general]node) {
 			w.forbid[w.find(held[r])] |= lost
 		}
 	}
-	held[bpf.R0] = w.newNode(bpf.R0)
-	w.fix(held[bpf.R0])
+	s.made = w.newNode(bpf.R0)
+	held[bpf.R0] = s.made
+	w.fix(s.made)
 }
 
 // define gives the register that an instruction writes a new web, or the old one
