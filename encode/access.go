@@ -182,13 +182,34 @@ func (mc *machine) checkAccess(ev *event, base value) error {
 	if err := mc.checkAlignment(ev); err != nil {
 		return err
 	}
-	if ev.load && ev.size < 8 && mc.log.pointerBytes(ev.addr, ev.size) && !mc.old.did(*ev) {
+	if ev.load && ev.size < 8 && (mc.log.pointerBytes(ev.addr, ev.size) || mc.maybeSpilled(ev)) && !mc.old.did(*ev) {
 		return unsafef("reads a part of a stored pointer")
 	}
 	if base.null && !mc.old.touched(*ev, false) {
 		return unsafef("follows a pointer that may be null")
 	}
 	return nil
+}
+
+// maybeSpilled tells whether one of the bytes of the own frame that new code loads
+// is part of what may be a pointer for all that is known: from before the window,
+// and not accessed in parts by the old code. Where no kernel is asked, such a load
+// stays as wide as it is.
+func (mc *machine) maybeSpilled(ev *event) bool {
+	if mc.confirmed || !mc.m.onFrame(ev.addr) {
+		return false
+	}
+	for i := range ev.size {
+		a := ev.addr.at(i)
+		part := slices.ContainsFunc(mc.old.events, func(e event) bool {
+			_, ok := a.in(e.addr, e.size)
+			return ok && e.size < 8
+		})
+		if !part && !mc.log.knows(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkAlignment wants stack accesses and atomics as aligned as the verifier

@@ -235,18 +235,19 @@ func (e *entry) assumptions(n *node, v flow.Value) []*node {
 // one.
 func (e *entry) machine(w *windows.Window, old *machine, p *plan) *machine {
 	mc := &machine{
-		terms:   terms{e.g},
-		m:       e.mem,
-		fn:      w.Fn,
-		context: e.g.variable(e.baseName(flow.ContextBase), 64),
-		big:     w.BigEndian,
-		regs:    e.regs,
-		log:     log{m: e.mem},
-		calling: e.calls,
-		copies:  newCopies(),
-		old:     old,
-		numbers: map[*node]bool{},
-		results: map[*node]bool{},
+		terms:     terms{e.g},
+		m:         e.mem,
+		fn:        w.Fn,
+		context:   e.g.variable(e.baseName(flow.ContextBase), 64),
+		big:       w.BigEndian,
+		confirmed: w.Confirmed,
+		regs:      e.regs,
+		log:       log{m: e.mem},
+		calling:   e.calls,
+		copies:    newCopies(),
+		old:       old,
+		numbers:   map[*node]bool{},
+		results:   map[*node]bool{},
 	}
 	if p != nil {
 		mc.careful, mc.fields, mc.epochs = true, p.fields, p.old

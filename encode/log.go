@@ -204,3 +204,19 @@ func (l *log) pointerByte(a address) bool {
 	}
 	return false
 }
+
+// knows tells whether something is known of what lies at a byte of the own frame:
+// that it was written, or what it was before.
+func (l *log) knows(a address) bool {
+	for _, s := range l.stores {
+		if _, ok := a.in(s.addr, s.size); ok {
+			return true
+		}
+	}
+	for _, c := range l.m.cells {
+		if a.off >= int64(c.off) && a.off < int64(c.off+c.size) {
+			return true
+		}
+	}
+	return false
+}

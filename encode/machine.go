@@ -18,11 +18,13 @@ type machine struct {
 	// context is the pointer to the context as the function found it.
 	context *node
 	big     bool
-	regs    [bpf.NumRegisters]value
-	log     log
-	events  []event
-	cond    *value          // whether the jump at the end is taken
-	branch  bpf.Instruction // that jump
+	// confirmed says that the kernel will be asked.
+	confirmed bool
+	regs      [bpf.NumRegisters]value
+	log       log
+	events    []event
+	cond      *value          // whether the jump at the end is taken
+	branch    bpf.Instruction // that jump
 	// operands of the jump, as nodes: a comparison of pointers has to stay
 	cmp    [2]*node
 	copies copies
