@@ -21,9 +21,7 @@ import (
 // is what it takes instead.
 func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target, tails bool) *bpf.Function {
 	e := &editor{ctx: ctx, fn: fn.Clone(), level: t.Level, bigEndian: t.BigEndian, confirmed: t.Confirmed}
-	if t.Confirmed {
-		e.dropKnown()
-	}
+	e.dropKnown()
 	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks, e.rotate}
 	if goal := t.Costs.Goal; tails && goal != cost.Latency && goal != cost.Verifier {
 		steps = append(steps, e.mergeTails)

@@ -224,3 +224,34 @@ func random(rng *rand.Rand) *bpf.Function {
 	}
 	return fn
 }
+
+// Where the verifier is not asked, a branch of known outcome goes that it learns
+// nothing from that anybody needs.
+func TestKnownWhereNobodyIsAsked(t *testing.T) {
+	const (
+		head = "w1 = w2\nif r1 > 5 goto L2\nL1: r0 = 1\n"
+		tail = "exit\nL2: r0 = 2\nexit\nL3: r0 = 3\nexit"
+	)
+	for _, tt := range []struct {
+		name, src string
+		saved     int
+	}{
+		{"nobody reads what is compared", head + "if r1 > 7 goto L3\nL4: r0 += r2\n" + tail, 3},
+		{"two, one after the other", head + "if r1 > 7 goto L3\nL4: r0 += r2\nif r1 > 6 goto L3\nL5: " + tail, 4},
+		{"it is read", head + "if r1 > 7 goto L3\nL4: r0 += r1\n" + tail, 0},
+		{"a copy of it is read", "w1 = w2\nr3 = r1\nif r1 > 5 goto L2\nL1: r0 = 1\nif r1 > 7 goto L3\nL4: r0 += r3\n" + tail, 0},
+		{"a copy of it in the frame is read", "w1 = w2\n*(u64 *)(r10 - 8) = r1\nif r1 > 5 goto L2\nL1: r0 = 1\nif r1 > 7 goto L3\nL4: r1 = *(u64 *)(r10 - 8)\nr0 += r1\n" + tail, 0},
+		{"it is read on the way that is not taken", head + "if r1 > 7 goto L3\nL4: r0 += r2\nexit\nL2: r0 = 2\nexit\nL3: r0 = r1\nexit", 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fn := parse(t, tt.src)
+			out := jumps.Simplify(context.Background(), fn, windows.Target{Level: bpf.V3}, true)
+			if err := encode.New(encode.Options{}).SameShape(context.Background(), fn, out); err != nil {
+				t.Fatal(err)
+			}
+			if saved := fn.Slots() - out.Slots(); saved != tt.saved {
+				t.Errorf("%d slots saved, want %d: %s", saved, tt.saved, format(out))
+			}
+		})
+	}
+}
