@@ -16,35 +16,37 @@ import (
 
 // Step is a change of a function's registers.
 type Step struct {
-	Name  string
+	Name string
+	// then is what shows what the step is worth.
+	then  []Step
 	apply func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming)
 }
 
 // Coalesce gives the two registers of a copy one name.
-var Coalesce = Step{"coalesce", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var Coalesce = Step{Name: "coalesce", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	c := w.coloring()
 	c.coalesceAll()
 	return c.function(), c.renaming()
 }}
 
 // Known leaves out what computes what is there already.
-var Known = Step{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var Known = Step{Name: "known", apply: func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	return w.known(facts), windows.Identity(len(w.fn.Blocks))
 }}
 
 // Steps is all changes that are worth trying by themselves, in order.
 var Steps = [...]Step{
-	{"immediates", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+	{Name: "immediates", apply: func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.immediates(facts, t.Level), w.coloring().renaming()
 	}},
 	Coalesce,
-	{"split", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+	{Name: "split", apply: func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.split(facts, t)
 	}},
-	{"rebase", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	{Name: "rebase", apply: func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.rebase(facts)
 	}},
-	{"fold", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	{Name: "fold", apply: func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.fold(facts), windows.Identity(len(w.fn.Blocks))
 	}},
 	Known,
@@ -52,7 +54,7 @@ var Steps = [...]Step{
 
 // Keep keeps an address in a register of its own. It is for code to which nothing
 // else is done any more: where an address is computed, other passes may do without.
-var Keep = Step{"keep", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var Keep = Step{Name: "keep", then: []Step{Coalesce}, apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	return w.keep()
 }}
 
@@ -60,7 +62,7 @@ var Keep = Step{"keep", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Fun
 // sets what is returned right before the exits. Of the live ranges that this may
 // be done with (see Sinkable) it leaves alone those in keep, by number.
 func Sink(keep map[int]bool) Step {
-	return Step{"sink", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+	return Step{Name: "sink", apply: func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		s := w.constants(facts, t.Level)
 		whole, part := s.sinkable()
 		gone, copied := map[node]bool{}, map[node]bool{}
@@ -130,10 +132,8 @@ func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Ta
 			if err != nil {
 				return fn, ctx.Err()
 			}
-			out, at := s.Apply(fn, facts, needs, t)
-			if out.Slots() >= fn.Slots() || s.prove(ctx, c, &encode.Steps{
-				Old: fn, New: out, Facts: facts, Before: needs, Holders: at, BigEndian: t.BigEndian,
-			}) != nil {
+			out, ok := s.better(ctx, c, fn, facts, needs, t)
+			if !ok {
 				break
 			}
 			fn = out
@@ -141,6 +141,23 @@ func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Ta
 		}
 	}
 	return fn, ctx.Err()
+}
+
+// better is the function with the step applied and proven, if that is smaller.
+func (s Step) better(ctx context.Context, c *encode.Checker, fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (*bpf.Function, bool) {
+	out, at := s.Apply(fn, facts, needs, t)
+	if out == fn || len(s.then) == 0 && out.Slots() >= fn.Slots() {
+		return nil, false
+	}
+	err := s.prove(ctx, c, &encode.Steps{
+		Old: fn, New: out, Facts: facts, Before: needs, Holders: at, BigEndian: t.BigEndian,
+	})
+	for _, next := range s.then {
+		if err == nil {
+			out, err = next.Prove(ctx, c, out, t)
+		}
+	}
+	return out, err == nil && out.Slots() < fn.Slots()
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {
