@@ -61,15 +61,17 @@ type pipeline struct {
 	jumps bool
 	// registers tells to give live ranges other registers, at the same times.
 	registers bool
+	// keep tells to keep addresses in registers, once all else is done.
+	keep bool
 	// exits tells to set what functions return at their exits, likewise.
 	exits     bool
 	proposers []passes.Proposer // in the string's order
 }
 
 // newPipeline reads a pipeline string: names with commas between them. Where no
-// kernel will be asked about the result, rules, search and other registers are
-// left out: nobody knows beforehand whether the verifier follows. The least effort
-// leaves search out as well.
+// kernel will be asked about the result, rules, search and most of what is done to
+// registers are left out: nobody knows beforehand whether the verifier follows. The
+// least effort leaves search out as well.
 func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
@@ -92,7 +94,7 @@ func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error)
 			out.jumps = true
 			continue
 		case "registers":
-			out.registers = confirmed
+			out.registers, out.keep = confirmed, true
 			continue
 		case "exits":
 			out.exits = confirmed

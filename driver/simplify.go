@@ -96,6 +96,9 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
 	keepAddresses := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+		if !t.Confirmed {
+			return registers.Unasked(ctx, c, fn, t)
+		}
 		return registers.Take(ctx, c, fn, t, registers.Keep)
 	}
 	for _, step := range []struct {

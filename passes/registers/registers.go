@@ -9,6 +9,7 @@ import (
 	"math/bits"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
@@ -79,14 +80,14 @@ func Sink(keep map[int]bool) Step {
 // Sinkable counts the live ranges that Sink may do something with: first those
 // that it does away with, then those of which it leaves other uses.
 func Sinkable(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (whole, part int) {
-	w, p := newWebs(fn, facts, needs).constants(facts, t.Level).sinkable()
+	w, p := newWebs(fn, facts, needs, t).constants(facts, t.Level).sinkable()
 	return len(w), len(p)
 }
 
 // Apply is the function with a step applied, and where the old function holds
 // what the new one has in its registers. The input is not changed.
 func (s Step) Apply(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (*bpf.Function, windows.Renaming) {
-	return s.apply(newWebs(fn, facts, needs), facts, t)
+	return s.apply(newWebs(fn, facts, needs, t), facts, t)
 }
 
 // Prove is the function with the step applied and proven to do what it did.
@@ -124,6 +125,14 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 	return Take(ctx, c, fn, t, Steps[:]...)
 }
 
+// Unasked is the function with fewer copies and with addresses kept in registers,
+// for where no kernel is asked about the result: all registers are the same to the
+// verifier, and of a copy it knows no more than of what was copied. By an estimate
+// it takes no more machine code. It fails only where ctx ends.
+func Unasked(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	return Take(ctx, c, fn, t, Coalesce, Keep)
+}
+
 // Take is Simplify with other steps.
 func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target, steps ...Step) (*bpf.Function, error) {
 	facts, needs, err := analyze(ctx, fn, t)
@@ -157,7 +166,33 @@ func (s Step) better(ctx context.Context, c *encode.Checker, fn *bpf.Function, f
 			out, err = next.Prove(ctx, c, out, t)
 		}
 	}
-	return out, err == nil && out.Slots() < fn.Slots()
+	if err != nil || out.Slots() >= fn.Slots() {
+		return nil, false
+	}
+	return out, t.Confirmed || machineCode(out) <= machineCode(fn)
+}
+
+// machineCode estimates the bytes that a function takes on x86-64, but for what is
+// the same for all (arch/x86/net/bpf_jit_comp.c).
+func machineCode(fn *bpf.Function) int {
+	n := 0
+	var used bpf.Registers
+	for _, b := range fn.Blocks {
+		for _, in := range b.Code {
+			n += cost.Bytes(in)
+			used |= in.Reads() | in.Writes()
+		}
+	}
+	for r := bpf.R6; r < bpf.R10; r++ {
+		switch {
+		case !used.Has(r):
+		case r == bpf.R6:
+			n += 2 // push and pop of RBX
+		default:
+			n += 4 // of R13 to R15
+		}
+	}
+	return n
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {

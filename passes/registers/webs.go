@@ -3,6 +3,7 @@ package registers
 import (
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/windows"
 )
 
 // A web is a live range: definitions of a register and the uses that they
@@ -37,6 +38,8 @@ type webs struct {
 	// copies tells, by block and instruction, which leave in one register what
 	// another one holds.
 	copies [][]bool
+	// wide says that only those of all 64 bits count.
+	wide bool
 
 	liveIn []bpf.Registers // by block
 	entry  [][general]node // by block, what registers hold at its start
@@ -97,8 +100,10 @@ func (w *webs) fix(n node) {
 }
 
 // newWebs finds the live ranges of a function.
-func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
+func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) *webs {
 	w := emptyWebs(fn, facts, needs)
+	// Of what a copy of the low half is, the verifier may know less than the facts.
+	w.wide = !t.Confirmed
 	w.build(facts)
 	return w
 }
@@ -116,7 +121,7 @@ func (w *webs) build(facts *flow.Facts) {
 	fn, needs := w.fn, w.needs
 	for b := range fn.Blocks {
 		w.args[b] = arguments(fn, needs, b)
-		w.copies[b] = copies(fn, facts, b)
+		w.copies[b] = copies(fn, facts, b, w.wide)
 	}
 	w.solveLiveness()
 	for b := range fn.Blocks {
@@ -347,7 +352,7 @@ func updates(in bpf.Instruction) bool {
 // where the upper one is known to be zero, or is of a result that nobody takes it
 // of. That nobody reads the upper one is no reason by itself: it may be because of
 // a copy behind this one, which is taken for one because of this.
-func copies(fn *bpf.Function, facts *flow.Facts, block int) []bool {
+func copies(fn *bpf.Function, facts *flow.Facts, block int, wide bool) []bool {
 	code := fn.Blocks[block].Code
 	out := make([]bool, len(code))
 	var states []flow.State
@@ -357,6 +362,9 @@ func copies(fn *bpf.Function, facts *flow.Facts, block int) []bool {
 		}
 		if in.Op.Class() == bpf.ClassALU64 {
 			out[i] = true
+			continue
+		}
+		if wide {
 			continue
 		}
 		if states == nil {
