@@ -193,7 +193,7 @@ func (w *webs) carry(ctx context.Context, c *encode.Checker, facts *flow.Facts, 
 
 // lower takes registers out of use that the function has to save for its caller,
 // the last ones first, where others can hold what they hold.
-var lower = Step{"lower", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var lower = Step{Name: "lower", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	c := w.coloring()
 	for r := bpf.R9; r >= bpf.R6; r-- {
 		c.vacate(r)

@@ -77,6 +77,7 @@ func TestSimplify(t *testing.T) {
 func TestKeep(t *testing.T) {
 	const (
 		peek  = "r2 = r10\nr2 += -8\nr1 = @1 ll\ncall 1\n"
+		read  = "r1 = @1 ll\nr1 = *(u32 *)(r1 + 0)\nr6 += r1\n"
 		start = "*(u64 *)(r10 - 8) = 0\nr6 = *(u32 *)(r1 + 12)\n"
 		end   = "r0 = r6\nexit"
 	)
@@ -90,6 +91,9 @@ func TestKeep(t *testing.T) {
 		{"of a function stays", start + peek + peek + peek + peek + end, 2, bpf.SymbolFunc},
 		{"three times", start + peek + "if r0 == 0 goto L2\n" + peek + "L2:\n" + peek + end, 1, 0},
 		{"twice", start + peek + peek + end, 0, 0},
+		{"twice, read through it", start + read + "call 7\nr6 += r0\n" + read + end, 2, bpf.SymbolData},
+		{"twice, and once read through it", start + peek + read + end, 1, bpf.SymbolData},
+		{"while registers are used elsewhere", "*(u64 *)(r10 - 8) = 0\nr7 = r1\nr8 = r1\nr9 = r1\nr6 = *(u32 *)(r7 + 12)\nr8 = *(u32 *)(r8 + 16)\nr9 = *(u32 *)(r9 + 20)\nr6 += r8\nr6 += r9\n" + peek + peek + peek + "r7 = 5\nr8 = 6\nr9 = 7\nr6 += r7\nr6 += r8\nr6 += r9\n" + end, 4, bpf.SymbolMap},
 		{"around a loop", start + "L2:\n" + peek + peek + peek + "r6 += -1\nif r6 != 0 goto L2\n" + end, 1, 0},
 		{"not all ways lead through the first", start + "if r6 == 0 goto L2\n" + peek + "L2:\n" + peek + "if r0 == 0 goto L3\n" + peek + "L3:\n" + peek + end, 1, 0},
 		{"other addresses", start + peek + strings.ReplaceAll(peek, "-8", "-16") + peek + end, 0, 0},
@@ -116,7 +120,7 @@ func TestRandom(t *testing.T) {
 	for seed := range uint64(400) {
 		fn := random(rand.New(rand.NewPCG(seed, 1)))
 		now := fn
-		for _, step := range registers.Steps {
+		for _, step := range append(registers.Steps[:], registers.Keep, registers.Coalesce) {
 			out, err := step.Prove(context.Background(), encode.New(encode.Options{}), now, target)
 			if err != nil {
 				t.Fatalf("seed %d: %s: %v\n%s", seed, step.Name, err, bpf.FormatBlocks(now.Blocks))
@@ -153,6 +157,9 @@ func run(t *testing.T, fn *bpf.Function) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if fn.HalfResult {
+		r0 = uint64(uint32(r0))
+	}
 	fmt.Fprintf(&out, "%#x, %d calls,", r0, calls)
 	for off := range uint64(64) {
 		fmt.Fprintf(&out, " %02x", e.Byte(frame-64+off))
@@ -169,10 +176,13 @@ func random(rng *rand.Rand) *bpf.Function {
 	for _, r := range []int{0, 6, 7, 8, 9} {
 		fmt.Fprintf(&src, "r%d = %d\n", r, rng.IntN(300))
 	}
+	for off := 8; off <= 64; off += 8 {
+		fmt.Fprintf(&src, "*(u64 *)(r10 - %d) = r%d\n", off, reg())
+	}
 	for b := range n {
 		for range rng.IntN(8) {
 			a, c := reg(), reg()
-			switch rng.IntN(9) {
+			switch rng.IntN(10) {
 			case 0, 1, 2:
 				fmt.Fprintf(&src, "r%d = r%d\n", a, c)
 			case 3:
@@ -185,6 +195,11 @@ func random(rng *rand.Rand) *bpf.Function {
 				fmt.Fprintf(&src, "*(u%d *)(r10 - %d) = r%d\n", 8<<rng.IntN(4), 8+8*rng.IntN(7), a)
 			case 7:
 				fmt.Fprintf(&src, "call 7\n")
+			case 8:
+				fmt.Fprintf(&src, "r%[1]d = r10\nr%[1]d += -16\nr%[2]d = *(u32 *)(r%[1]d - %[3]d)\n", a, c, 8*rng.IntN(4))
+				if a != c {
+					fmt.Fprintf(&src, "r%d = 0\n", a)
+				}
 			default:
 				fmt.Fprintf(&src, "r%d ^= %d\n", a, rng.IntN(300))
 			}
@@ -193,12 +208,17 @@ func random(rng *rand.Rand) *bpf.Function {
 			fmt.Fprintf(&src, "if r%d %s r%d goto L%d\nL%d:\n", reg(), []string{"==", ">", "s<", "!="}[rng.IntN(4)], reg(), 100+b+1+rng.IntN(n-b-1), 100+b+1)
 		}
 	}
-	src.WriteString("r0 += r6\nexit\n")
+	half := rng.IntN(2) == 0
+	if half {
+		src.WriteString("w0 = w6\nexit\n")
+	} else {
+		src.WriteString("r0 += r6\nexit\n")
+	}
 	blocks, err := bpf.Parse(src.String())
 	if err != nil {
 		panic(err)
 	}
-	return &bpf.Function{Name: "random", Context: bpf.ContextXDP, Blocks: blocks}
+	return &bpf.Function{Name: "random", Context: bpf.ContextXDP, Blocks: blocks, HalfResult: half}
 }
 
 // TestStepsAreProven plants a wrong immediate into what a step makes.

@@ -26,7 +26,7 @@ func (w *webs) split(facts *flow.Facts, t windows.Target) (*bpf.Function, window
 	}
 	best := w.fn
 	for _, places := range w.splits(min(maxSplits, maxSplitWork/w.fn.Slots())) {
-		c := newSplitWebs(w.fn, facts, w.needs, t, places).coloring()
+		c := w.splitWebs(facts, places).coloring()
 		c.coalesceAll()
 		if out := c.function(); out.Slots() < best.Slots() {
 			best, at = out, c.renaming()
@@ -139,13 +139,13 @@ func (w *webs) dominators() []int {
 	return up
 }
 
-// newSplitWebs is newWebs with live ranges split at places: the register that is
-// named there goes on as one that is copied from it.
-func newSplitWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target, places map[place]bpf.Register) *webs {
-	w := emptyWebs(fn, facts, needs)
-	w.splitAt, w.parts = places, map[place]part{}
-	w.build(facts, t)
-	return w
+// splitWebs is the webs where live ranges are split at places: the register that
+// is named there goes on as one that is copied from it.
+func (w *webs) splitWebs(facts *flow.Facts, places map[place]bpf.Register) *webs {
+	out := emptyWebs(w.fn, facts, w.needs)
+	out.wide, out.splitAt, out.parts = w.wide, places, map[place]part{}
+	out.build(facts)
+	return out
 }
 
 // part is what a live range was before it is split, and what it goes on as.

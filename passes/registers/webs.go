@@ -38,6 +38,8 @@ type webs struct {
 	// copies tells, by block and instruction, which leave in one register what
 	// another one holds.
 	copies [][]bool
+	// wide says that only those of all 64 bits count.
+	wide bool
 
 	liveIn []bpf.Registers // by block
 	entry  [][general]node // by block, what registers hold at its start
@@ -100,7 +102,9 @@ func (w *webs) fix(n node) {
 // newWebs finds the live ranges of a function.
 func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) *webs {
 	w := emptyWebs(fn, facts, needs)
-	w.build(facts, t)
+	// Of what a copy of the low half is, the verifier may know less than the facts.
+	w.wide = !t.Confirmed
+	w.build(facts)
 	return w
 }
 
@@ -113,11 +117,11 @@ func emptyWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
 	}
 }
 
-func (w *webs) build(facts *flow.Facts, t windows.Target) {
+func (w *webs) build(facts *flow.Facts) {
 	fn, needs := w.fn, w.needs
 	for b := range fn.Blocks {
 		w.args[b] = arguments(fn, needs, b)
-		w.copies[b] = copies(fn, facts, b, t.Confirmed)
+		w.copies[b] = copies(fn, facts, b, w.wide)
 	}
 	w.solveLiveness()
 	for b := range fn.Blocks {
@@ -347,10 +351,8 @@ func updates(in bpf.Instruction) bool {
 // copies is which instructions of a block are copies. One of the low half is,
 // where the upper one is known to be zero, or is of a result that nobody takes it
 // of. That nobody reads the upper one is no reason by itself: it may be because of
-// a copy behind this one, which is taken for one because of this. Where the
-// verifier will not be asked (followed is false), it may not know that the upper
-// half is zero, and such an instruction tells it.
-func copies(fn *bpf.Function, facts *flow.Facts, block int, followed bool) []bool {
+// a copy behind this one, which is taken for one because of this.
+func copies(fn *bpf.Function, facts *flow.Facts, block int, wide bool) []bool {
 	code := fn.Blocks[block].Code
 	out := make([]bool, len(code))
 	var states []flow.State
@@ -362,7 +364,7 @@ func copies(fn *bpf.Function, facts *flow.Facts, block int, followed bool) []boo
 			out[i] = true
 			continue
 		}
-		if !followed {
+		if wide {
 			continue
 		}
 		if states == nil {
