@@ -304,7 +304,7 @@ func (p *path) run(in bpf.Instruction) error {
 	}
 	switch {
 	case !p.new:
-		p.done = append(slices.Clip(p.done), now)
+		p.done = append(p.done, now)
 	case !numbers && !slices.Contains(p.old.done, now):
 		return unsafef("computes what the old code does not")
 	}
@@ -351,7 +351,7 @@ func (p *path) assume(c condition, taken bool) (path, bool) {
 		return *p, slices.Contains(p.conds, c)
 	}
 	q := *p
-	q.conds = append(slices.Clip(p.conds), c)
+	q.conds, q.done = append(slices.Clip(p.conds), c), slices.Clip(p.done)
 	return q, true
 }
 
