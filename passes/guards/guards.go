@@ -11,7 +11,9 @@
 //	w1 |= w2
 //
 // Such code is what compilers make of logarithms, of flags that are put together,
-// and of other arithmetic with conditions in it.
+// and of other arithmetic with conditions in it. Next to that, the package takes
+// out limits that a bound before them makes superfluous, and flags that are tested
+// where it is clear what they are.
 package guards
 
 import (
@@ -26,8 +28,8 @@ import (
 // others proven anew.
 const maxRounds = 3
 
-// Simplify is the function with such operations behind branches, where that makes
-// it or its machine code smaller and is proven. It fails only where ctx ends.
+// Simplify is the function with all that, where it makes the function or its
+// machine code smaller and is proven. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	for _, simplify := range []func(context.Context, *encode.Checker, *bpf.Function, windows.Target) (*bpf.Function, error){
 		choices.simplify, limits.simplify, straight,
