@@ -93,18 +93,18 @@ func meet(s *Regions, old, new side) error {
 			continue
 		}
 		if !slices.EqualFunc(b.Code, s.New.Blocks[j].Code, bpf.SameCode) {
-			return fmt.Errorf("L%d: other code", b.Label)
+			return fmt.Errorf("block L%d: other code", b.Label)
 		}
 		ways, err := old.ways(i)
 		if err != nil {
 			return err
 		}
 		if to, err := new.ways(j); err != nil || !slices.Equal(ways, to) {
-			return fmt.Errorf("L%d leads somewhere else", b.Label)
+			return fmt.Errorf("block L%d leads somewhere else", b.Label)
 		}
 		for _, to := range ways {
 			if _, both := new.labels[to]; !both {
-				return fmt.Errorf("L%d leads into the middle of a region", b.Label)
+				return fmt.Errorf("block L%d leads into the middle of a region", b.Label)
 			}
 		}
 	}
