@@ -93,18 +93,18 @@ func meet(s *Regions, old, new side) error {
 			continue
 		}
 		if !slices.EqualFunc(b.Code, s.New.Blocks[j].Code, bpf.SameCode) {
-			return fmt.Errorf("L%d: other code", b.Label)
+			return fmt.Errorf("block L%d: other code", b.Label)
 		}
 		ways, err := old.ways(i)
 		if err != nil {
 			return err
 		}
 		if to, err := new.ways(j); err != nil || !slices.Equal(ways, to) {
-			return fmt.Errorf("L%d leads somewhere else", b.Label)
+			return fmt.Errorf("block L%d leads somewhere else", b.Label)
 		}
 		for _, to := range ways {
 			if _, both := new.labels[to]; !both {
-				return fmt.Errorf("L%d leads into the middle of a region", b.Label)
+				return fmt.Errorf("block L%d leads into the middle of a region", b.Label)
 			}
 		}
 	}
@@ -304,7 +304,7 @@ func (p *path) run(in bpf.Instruction) error {
 	}
 	switch {
 	case !p.new:
-		p.done = append(slices.Clip(p.done), now)
+		p.done = append(p.done, now)
 	case !numbers && !slices.Contains(p.old.done, now):
 		return unsafef("computes what the old code does not")
 	}
@@ -351,7 +351,7 @@ func (p *path) assume(c condition, taken bool) (path, bool) {
 		return *p, slices.Contains(p.conds, c)
 	}
 	q := *p
-	q.conds = append(slices.Clip(p.conds), c)
+	q.conds, q.done = append(slices.Clip(p.conds), c), slices.Clip(p.done)
 	return q, true
 }
 

@@ -84,37 +84,34 @@ func (f *finder) change(c choice) (region, bool) {
 		return region{}, false
 	}
 	branch := place{c.block, len(f.fn.Blocks[c.block].Code) - 1}
-	r := region{branch, c.uses[len(c.uses)-1], edits{}}
+	r := region{from: branch, to: c.uses[len(c.uses)-1], edits: edits{}}
 	r.to.at++
-	def := place{c.block, c.def}
-	moved, numbers := f.operations(c)
-	guard := place{c.block + 1, len(f.fn.Blocks[c.block+1].Code) - 1}
-	switch {
-	case c.stays && (c.def < 0 || !numbers || f.code(def).UsesSrc()):
-		return region{}, false
-	case c.stays && c.turn:
-		r.edits[def], r.edits[guard] = []bpf.Instruction{c.set}, append(moved, f.code(def))
-	case c.stays:
-		r.edits[guard] = append(moved, c.set)
-	case numbers:
-		r.edits[guard] = moved
-	case c.turn:
-		r.edits[guard], def.at = moved, -1
-	default:
-		r.edits[guard] = append([]bpf.Instruction{c.set}, moved...)
-	}
-	if _, ok := r.edits[def]; !ok && !c.stays && def.at >= 0 {
-		r.edits[def] = nil
-	}
-	if _, ok := r.edits[def]; ok {
-		r.from = def
+	for _, u := range c.uses {
+		r.edits[u] = nil
 	}
 	if c.turn {
 		inverse, _ := jumps.Inverse(f.code(branch))
 		r.edits[branch] = []bpf.Instruction{inverse}
 	}
-	for _, u := range c.uses {
-		r.edits[u] = nil
+	moved, numbers := f.operations(c)
+	def, set := place{c.block, c.def}, place{c.block + 1, len(f.fn.Blocks[c.block+1].Code) - 1}
+	switch {
+	case c.stays && (c.def < 0 || !numbers || f.code(def).UsesSrc()):
+		return region{}, false
+	case c.stays && c.turn: // the two numbers change places
+		r.from = def
+		r.edits[def], r.edits[set] = []bpf.Instruction{c.set}, append(moved, f.code(def))
+	case c.stays:
+		r.edits[set] = append(moved, c.set)
+	default:
+		if !c.turn && !numbers {
+			moved = append([]bpf.Instruction{c.set}, moved...)
+		}
+		r.edits[set] = moved
+		if c.def >= 0 && (numbers || !c.turn) { // nobody reads what is set before
+			r.from = def
+			r.edits[def] = nil
+		}
 	}
 	return r, f.pays(r.edits)
 }

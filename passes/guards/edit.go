@@ -24,10 +24,7 @@ type edited struct {
 func apply(fn *bpf.Function, regions []region) *edited {
 	old, now := *fn, *fn
 	old.Blocks, now.Blocks = nil, nil
-	e := &edited{fn: fn, old: &old, new: &now, free: 1}
-	for _, b := range fn.Blocks {
-		e.free = max(e.free, b.Label+1)
-	}
+	e := &edited{fn: fn, old: &old, new: &now, free: unused(fn)}
 	e.first = e.free
 	renamed := map[bpf.Label]bpf.Label{}
 	for i := range fn.Blocks {
@@ -49,6 +46,15 @@ func apply(fn *bpf.Function, regions []region) *edited {
 		}
 	}
 	return e
+}
+
+// unused is a label that no block of a function has, nor any above it.
+func unused(fn *bpf.Function) bpf.Label {
+	free := bpf.Label(1)
+	for _, b := range fn.Blocks {
+		free = max(free, b.Label+1)
+	}
+	return free
 }
 
 // piece adds the block's code from a place on to both functions, as far as a

@@ -27,6 +27,26 @@ type finder struct {
 	lives  map[int][]flow.Live // by block, once they are wanted
 }
 
+func newFinder(ctx context.Context, fn *bpf.Function, t windows.Target) *finder {
+	f := &finder{ctx: ctx, fn: fn, target: t, jumped: map[bpf.Label]int{}, at: map[bpf.Label]int{}, lives: map[int][]flow.Live{}}
+	for i, b := range fn.Blocks {
+		f.at[b.Label] = i
+		if n := len(b.Code); n > 0 && b.Code[n-1].IsJump() {
+			f.jumped[b.Code[n-1].Target]++
+		}
+	}
+	return f
+}
+
+// analyze makes facts and needs.
+func (f *finder) analyze() (err error) {
+	f.facts, f.needs, err = flow.Both(f.ctx, f.fn, flow.Options{BigEndian: f.target.BigEndian})
+	if err != nil {
+		return fmt.Errorf("look for regions: %w", err)
+	}
+	return nil
+}
+
 // kind is one way to make regions smaller.
 type kind struct {
 	// may tells, by the code alone, whether a region could begin with a block.
@@ -37,13 +57,7 @@ type kind struct {
 
 // find lists regions of a kind, apart from each other.
 func (k kind) find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]region, error) {
-	f := &finder{ctx: ctx, fn: fn, target: t, jumped: map[bpf.Label]int{}, at: map[bpf.Label]int{}, lives: map[int][]flow.Live{}}
-	for i, b := range fn.Blocks {
-		f.at[b.Label] = i
-		if n := len(b.Code); n > 0 && b.Code[n-1].IsJump() {
-			f.jumped[b.Code[n-1].Target]++
-		}
-	}
+	f := newFinder(ctx, fn, t)
 	var blocks []int
 	for i := range fn.Blocks {
 		if k.may(f, i) {
@@ -53,9 +67,8 @@ func (k kind) find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]r
 	if len(blocks) == 0 {
 		return nil, nil
 	}
-	var err error
-	if f.facts, f.needs, err = flow.Both(ctx, fn, flow.Options{BigEndian: t.BigEndian}); err != nil {
-		return nil, fmt.Errorf("look for regions: %w", err)
+	if err := f.analyze(); err != nil {
+		return nil, err
 	}
 	var all []region
 	for _, i := range blocks {

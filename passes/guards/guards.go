@@ -11,12 +11,13 @@
 //	w1 |= w2
 //
 // Such code is what compilers make of logarithms, of flags that are put together,
-// and of other arithmetic with conditions in it.
+// and of other arithmetic with conditions in it. Next to that, the package takes
+// out limits that a bound before them makes superfluous, and flags that are tested
+// where it is clear what they are.
 package guards
 
 import (
 	"context"
-	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/encode"
@@ -27,11 +28,13 @@ import (
 // others proven anew.
 const maxRounds = 3
 
-// Simplify is the function with such operations behind branches, where that makes
-// it or its machine code smaller and is proven. It fails only where ctx ends.
+// Simplify is the function with all that, where it makes the function or its
+// machine code smaller and is proven. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	for _, k := range []kind{choices, limits} {
-		out, err := k.simplify(ctx, c, fn, t)
+	for _, simplify := range []func(context.Context, *encode.Checker, *bpf.Function, windows.Target) (*bpf.Function, error){
+		choices.simplify, limits.simplify, straight,
+	} {
+		out, err := simplify(ctx, c, fn, t)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -55,13 +58,7 @@ func (k kind) simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function,
 			out := e.joined()
 			return out, c.SameShape(ctx, e.new, out)
 		}
-		var rest []region
-		for i, r := range all {
-			if !slices.Contains(wrong, i) {
-				rest = append(rest, r)
-			}
-		}
-		all = rest
+		all = without(all, wrong)
 	}
 	return fn, err
 }

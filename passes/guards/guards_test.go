@@ -135,6 +135,35 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestFlags(t *testing.T) {
+	const (
+		start = "r7 = r1; call 7; r6 = 1; if r0 s< 0 goto L3; L1: r1 = *(u32 *)(r7 + 12); if r0 == r1 goto L3; L2: r6 = 0; L3: "
+		short = "r7 = r1; call 7; r6 = 1; if r0 s< 0; r1 = *(u32 *)(r7 + 12); if r0 != r1; "
+		end   = "L5: call 5; L9: r0 = 0; exit"
+	)
+	for _, tt := range []struct {
+		name, src string
+		want      string // "" for nothing but the input
+	}{
+		{"a flag", start + "if r6 == 0 goto L9; " + end, short + "call 5; r0 = 0; exit"},
+		{"a flag behind another test", start + "if r0 > 9 goto L9; L4: if r6 == 0 goto L9; " + end, short + "if r0 > 9; call 5; r0 = 0; exit"},
+		{"a flag that is masked", start + "r6 &= 1; if r6 == 0 goto L9; " + end, short + "r6 &= 1; call 5; r0 = 0; exit"},
+		{"a flag that something is made of", start + "r2 = r6; r2 += 3; if r2 < 4 goto L9; " + end, short + "r2 = r6; r2 += 3; call 5; r0 = 0; exit"},
+		{"tests of two flags", strings.ReplaceAll(start, "r6 = 1", "r8 = 0; r6 = 1") + "if r8 != 0 goto L5; L4: if r6 == 0 goto L9; " + end,
+			strings.ReplaceAll(short, "r6 = 1", "r8 = 0; r6 = 1") + "call 5; r0 = 0; exit"},
+		{"another way behind another test", start + "if r0 > 9 goto L8; L4: if r6 == 0 goto L9; L5: call 5; L8: r0 = 1; exit; L9: r0 = 0; exit", ""},
+		{"a flag that is read later", start + "if r6 == 0 goto L9; L5: call 5; L9: r0 = r6; exit", ""},
+		{"something that is computed before the test", start + "r8 = r0; r8 += 5; if r6 == 0 goto L9; L5: call 5; r8 = 3; L9: r0 = r8; exit", ""},
+		{"a store before the test", start + "*(u32 *)(r10 - 4) = r0; if r6 == 0 goto L9; " + end, ""},
+		{"a test of something else", start + "if r0 == 0 goto L9; " + end, ""},
+		{"a flag that is set to what a load gives", strings.Replace(start, "r6 = 0", "r6 = *(u32 *)(r7 + 0)", 1) + "if r6 == 0 goto L9; " + end, ""},
+		{"a flag that is not set where another way comes in", strings.Replace(start, "r6 = 1", "r6 = r0", 1) + "if r6 == 0 goto L9; " + end,
+			strings.Replace(short, "r6 = 1", "r6 = r0", 1) + "if r6 == 0; call 5; r0 = 0; exit"},
+	} {
+		t.Run(tt.name, func(t *testing.T) { wantSimplified(t, tt.src, tt.want) })
+	}
+}
+
 // wantSimplified wants code to become other code, or to stay as it is for "".
 func wantSimplified(t *testing.T, src, want string) {
 	t.Helper()

@@ -135,7 +135,7 @@ func (f *finder) limited(i int) (region, bool) {
 	if !ok {
 		return region{}, false
 	}
-	r, bound := f.without(l, bound)
+	r, bound := f.rebound(l, bound)
 	return r, f.pays(r.edits) && f.known(l, bound)
 }
 
@@ -185,9 +185,9 @@ func (f *finder) atLimit(l limit, x uint64) bool {
 	return s.Regs[l.set.Dst] == l.most
 }
 
-// without is the region without a limit at its end, and with another bound if
+// rebound is the region without a limit at its end, and with another bound if
 // that can be an immediate, or in the other's register.
-func (f *finder) without(l limit, bound uint64) (region, uint64) {
+func (f *finder) rebound(l limit, bound uint64) (region, uint64) {
 	branch := place{l.from, len(f.fn.Blocks[l.from].Code) - 1}
 	r := region{branch, place{l.end, 0}, edits{
 		place{l.end - 2, len(f.fn.Blocks[l.end-2].Code) - 1}: nil,
