@@ -12,9 +12,10 @@ import (
 // maxCarried bounds for how many loads it is tried to have their values at hand.
 const maxCarried = 8
 
-// carryAll is the function without loads of what registers had but have no more:
-// another register keeps that, as far as this makes the function smaller.
-func carryAll(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+// Carry is the function without loads of what registers had but have no more:
+// another register keeps that, as far as this makes the function smaller. It fails
+// only where ctx ends.
+func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	tried := map[place]bool{}
 	for range maxCarried {
 		facts, needs, err := analyze(ctx, fn, t)

@@ -13,9 +13,9 @@ import (
 // maxTrials bounds for how many loads it is tried what they are worth.
 const maxTrials = 32
 
-// Reuse is the function without loads of what registers have already, or could
-// have kept (flow.Facts.Rereads), as far as that makes it smaller and is proven.
-// It fails only where ctx ends.
+// Reuse is the function without loads of what registers have already
+// (flow.Facts.Rereads), as far as that makes it smaller and is proven. It fails
+// only where ctx ends.
 func Reuse(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	for range repeats {
 		out, err := reuse(ctx, c, fn, t)
@@ -27,7 +27,7 @@ func Reuse(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.T
 		}
 		fn = out
 	}
-	return carryAll(ctx, c, fn, t)
+	return fn, nil
 }
 
 // reuse is the function without some loads of what registers have, or the same
