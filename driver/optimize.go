@@ -177,7 +177,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		}
 	}
 	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
-	j.keep = pipeline.registers
+	j.keep = pipeline.registers && j.target.Confirmed
 	j.net = o.deadline
 	j.manager = &passes.Manager{
 		Pipeline:  pipeline.proposers,

@@ -59,7 +59,8 @@ type pipeline struct {
 	// jumps tells to simplify control flow, before and after the windows are
 	// looked at, wherever in the string it stands.
 	jumps bool
-	// registers tells to give live ranges other registers, at the same times.
+	// registers tells to give live ranges other registers, at the same times, and
+	// to leave out loads of what registers have.
 	registers bool
 	// exits tells to set what functions return at their exits, likewise.
 	exits     bool
@@ -67,9 +68,9 @@ type pipeline struct {
 }
 
 // newPipeline reads a pipeline string: names with commas between them. Where no
-// kernel will be asked about the result, rules, search and other registers are
-// left out: nobody knows beforehand whether the verifier follows. The least effort
-// leaves search out as well.
+// kernel will be asked about the result, rules, search and most of what is done
+// about registers are left out: nobody knows beforehand whether the verifier
+// follows. The least effort leaves search out as well.
 func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
@@ -92,7 +93,7 @@ func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error)
 			out.jumps = true
 			continue
 		case "registers":
-			out.registers = confirmed
+			out.registers = true
 			continue
 		case "exits":
 			out.exits = confirmed

@@ -95,6 +95,10 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 
 func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
+	rename := registers.Simplify
+	if !j.target.Confirmed {
+		rename = registers.Reuse
+	}
 	keepValues := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 		out, err := registers.Carry(ctx, c, fn, t)
 		if err != nil {
@@ -109,7 +113,7 @@ func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tal
 	}{
 		{"jumps", j.jumps, j.jump},
 		{"turn", j.jumps, turn.Simplify},
-		{"registers", j.registers, registers.Simplify},
+		{"registers", j.registers, rename},
 		{"jumps", j.jumps && j.registers, j.jump},
 		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
 		{"registers", keep, keepValues},

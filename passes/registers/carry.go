@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
@@ -40,12 +41,23 @@ func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.T
 	return fn, ctx.Err()
 }
 
-// worthwhile tells whether out is smaller than fn, by more than what it takes to
-// save another register's value for the caller.
+// worthwhile tells whether out is smaller than fn, and its machine code as well,
+// with what it takes to save registers for the caller.
 func worthwhile(fn, out *bpf.Function) bool {
-	saved := fn.Slots() - out.Slots()
-	return saved > 1 || saved == 1 && savedRegisters(out) <= savedRegisters(fn)
+	return out.Slots() < fn.Slots() && machineCode(out) <= machineCode(fn)
 }
+
+// machineCode estimates the bytes of machine code.
+func machineCode(fn *bpf.Function) int {
+	n := savedRegisters(fn) * savingBytes
+	for _, b := range fn.Blocks {
+		n += cost.Of(b.Code).Bytes
+	}
+	return n
+}
+
+// savingBytes is what it takes to push a register and to pop it (x86-64).
+const savingBytes = 4
 
 // savedRegisters is how many registers the function uses that it has to leave as
 // they were.
@@ -179,11 +191,12 @@ func (w *webs) carry(ctx context.Context, c *encode.Checker, facts *flow.Facts, 
 			only = append(only, u)
 		}
 	}
-	out, err := proveReuses(ctx, c, kept, only, t)
+	thin, err := proveReuses(ctx, c, kept, only, t)
 	if err != nil {
 		return nil, err
 	}
-	if out, err = Take(ctx, c, out, t, Coalesce); err != nil {
+	out, err := Take(ctx, c, thin.fn, t, Coalesce)
+	if err != nil {
 		return nil, err
 	}
 	if lower, err := lower.Prove(ctx, c, out, t); err == nil {
