@@ -59,6 +59,44 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// TestReuseUnasked leaves out, where no kernel is asked, only what control comes
+// straight to, and no other copies.
+func TestReuseUnasked(t *testing.T) {
+	const join = "call 7\nr2 = @1 ll\nw3 = *(u32 *)(r2 + 0)\nif w0 == 7 goto L2\n*(u32 *)(r10 - 8) = 1\nL2:\nw2 = *(u32 *)(r2 + 0)\nif w2 == w0 goto L3\n*(u32 *)(r10 - 4) = r3\nL3:\nr0 = 0\nexit"
+	for _, tt := range []struct {
+		name, src      string
+		asked, unasked int // slots saved
+		contains       string
+	}{
+		{"a filter", filter, 1, 1, "if w2 == w0"},
+		{"with the address anew", anew, 3, 3, "if w2 == w0"},
+		{"where ways come together", join, 1, 0, ""},
+		{"other copies stay", strings.Replace(filter, "call 7", "call 7\nr4 = r0\nr0 = r4", 1), 3, 1, "r0 = r4"},
+		{"masks stay", strings.Replace(filter, "call 7", "call 8\nw0 = w0\nr0 &= 255\nw0 = w0", 1), 2, 1, "r0 &= 255\nw0 = w0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fn := parse(t, tt.src)
+			fn.Symbols[0] = bpf.Symbol{Kind: bpf.SymbolData}
+			for _, asked := range []bool{true, false} {
+				want := tt.unasked
+				if asked {
+					want = tt.asked
+				}
+				to := target
+				to.Confirmed = asked
+				out, err := registers.Reuse(context.Background(), encode.New(encode.Options{}), fn, to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := bpf.FormatBlocks(out.Blocks)
+				if saved := fn.Slots() - out.Slots(); saved != want || !asked && !strings.Contains(got, tt.contains) {
+					t.Errorf("asked %v: %d slots saved, want %d:\n%s", asked, saved, want, got)
+				}
+			}
+		})
+	}
+}
+
 // TestReuseRandom runs random functions before and after. Nobody else writes then,
 // so that what they return and store has to stay.
 func TestReuseRandom(t *testing.T) {
