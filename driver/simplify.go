@@ -96,8 +96,15 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 
 func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
-	keepAddresses := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-		return registers.Take(ctx, c, fn, t, registers.Gather, registers.Keep)
+	keepValues := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+		out, err := registers.Take(ctx, c, fn, t, registers.Gather)
+		if err != nil {
+			return nil, err
+		}
+		if out, err = registers.Carry(ctx, c, out, t); err != nil {
+			return nil, err
+		}
+		return registers.Take(ctx, c, out, t, registers.Keep)
 	}
 	for _, step := range []struct {
 		name   string
@@ -110,7 +117,7 @@ func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tal
 		{"registers", j.registers, registers.Simplify},
 		{"jumps", j.jumps && j.registers, j.jump},
 		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
-		{"registers", keep, keepAddresses},
+		{"registers", keep, keepValues},
 	} {
 		if !step.wanted {
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,9 @@ type stepsCase struct {
 	name, old, new, holders string
 	want                    string // a part of the refusal, "" for none
 	half                    bool   // callers take half of the result
+	// reuses are the old function's loads that the new one does without, by block
+	// and index, with what holds their values: "1.0=r3".
+	reuses string
 }
 
 func (c stepsCase) steps(t *testing.T) *encode.Steps {
@@ -31,7 +35,8 @@ func (c stepsCase) steps(t *testing.T) *encode.Steps {
 			t.Fatal(err)
 		}
 		return &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks, HalfResult: c.half, Symbols: []bpf.Symbol{
-			2: {Kind: bpf.SymbolData, Anchor: 3, Align: 8}, 3: {Kind: bpf.SymbolData, Anchor: 3, Offset: 8},
+			2: {Kind: bpf.SymbolData, Frozen: true}, 3: {Kind: bpf.SymbolData},
+			4: {Kind: bpf.SymbolData, Anchor: 5, Align: 8}, 5: {Kind: bpf.SymbolData, Anchor: 5, Offset: 8},
 		}}
 	}
 	s := &encode.Steps{Old: function(c.old), New: function(c.new)}
@@ -61,6 +66,13 @@ func (c stepsCase) steps(t *testing.T) *encode.Steps {
 				hold(t, &s.Holders[b], rest)
 			}
 		}
+	}
+	for item := range strings.FieldsSeq(c.reuses) {
+		var u encode.Reuse
+		if _, err := fmt.Sscanf(item, "%d.%d=r%d", &u.Block, &u.Index, &u.Reg); err != nil {
+			t.Fatal(err)
+		}
+		s.Reuses = append(s.Reuses, u)
 	}
 	return s
 }
@@ -146,11 +158,11 @@ var stepsCases = []stepsCase{
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none"},
 	{name: "another symbol kept over blocks", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none", want: "another value"},
-	{name: "data from a place near it", old: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
-		new: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit"},
-	{name: "other data near it", old: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
-		new: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 12)\nexit", want: "another value"},
-	{name: "data whose distance nobody knows", old: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+	{name: "data from a place near it", old: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @6 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+		new: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit"},
+	{name: "other data near it", old: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @6 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+		new: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 12)\nexit", want: "another value"},
+	{name: "data whose distance nobody knows", old: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @6 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
 		new: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit", want: "where the old code has"},
 	{name: "another symbol said to be kept", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@2; 2: r6=none", want: "another value"},
@@ -174,8 +186,65 @@ var stepsCases = []stepsCase{
 		new: "*(u64 *)(r10 - 8) = 0\nr0 = 1\nr0 = atomic_fetch_add((u64 *)(r10 - 8), r0)\nexit"},
 }
 
+// filter is how clang compares what may be set in a constant; reuse is what is left
+// of it.
+const (
+	filter = "call 7\nr2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nif w3 == 0 goto L3\nL2:\nw2 = *(u32 *)(r2 + 0)\nif w2 == w0 goto L3\nr0 = 1\nL3:\nexit"
+	reuse  = "call 7\nr2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nif w3 == 0 goto L3\nL2:\nif w3 == w0 goto L3\nr0 = 1\nL3:\nexit"
+)
+
+// between is filter with something between the two loads, reused what is left of it.
+func between(what string) string {
+	return strings.Replace(filter, "L2:\n", "L2:\n"+what+"\n", 1)
+}
+
+func reused(what string) string { return strings.Replace(reuse, "L2:\n", "L2:\n"+what+"\n", 1) }
+
+var reuseCases = []stepsCase{
+	{name: "what is in a register", old: filter, new: reuse, reuses: "1.0=r3"},
+	{name: "a copy of it", old: filter, new: strings.Replace(reuse, "if w3 == w0", "r2 = r3\nif w2 == w0", 1), reuses: "1.0=r3"},
+	{name: "nothing is said of it", old: filter, new: reuse, want: "where the old code has"},
+	{name: "another register", old: filter, new: strings.Replace(reuse, "if w3 == w0", "if w2 == w0", 1), reuses: "1.0=r3", want: "another value"},
+	{name: "another register is said to hold it", old: filter, new: reuse, reuses: "1.0=r2", want: "not known to hold"},
+	{name: "the first of the two", old: filter, new: strings.Replace(reuse, "w3 = *(u32 *)(r2 + 0)", "w3 = 0", 1), reuses: "0.2=r3", want: "not known to hold"},
+	{name: "no load", old: filter, new: reuse, reuses: "1.1=r3", want: "not known to hold"},
+	{name: "another width", old: strings.Replace(filter, "w2 = *(u32", "w2 = *(u16", 1), new: reuse, reuses: "1.0=r3", want: "not known to hold"},
+	{name: "sign extension", old: strings.Replace(filter, "w2 = *(u32", "r2 = *(s32", 1), new: reuse, reuses: "1.0=r3", want: "not known to hold"},
+	{name: "another offset", old: strings.Replace(filter, "w2 = *(u32 *)(r2 + 0)", "w2 = *(u32 *)(r2 + 4)", 1), new: reuse, reuses: "1.0=r3", want: "not known to hold"},
+	{name: "another place", old: between("r2 = @2 ll"), new: reused("r2 = @2 ll"), reuses: "1.1=r3", want: "not known to hold"},
+	{name: "the same address anew", old: between("r2 = @4 ll"), new: reuse, reuses: "1.1=r3"},
+	{name: "a store between", old: between("*(u8 *)(r2 + 8) = 1"), new: reused("*(u8 *)(r2 + 8) = 1"), reuses: "1.1=r3", want: "not known to hold"},
+	{name: "a store to the frame between", old: between("*(u8 *)(r10 - 8) = 1"), new: reused("*(u8 *)(r10 - 8) = 1"), reuses: "1.1=r3"},
+	{name: "a load of other memory between", old: between("r4 = *(u32 *)(r2 + 8)"), new: reused("r4 = *(u32 *)(r2 + 8)"), reuses: "1.1=r3", want: "not known to hold"},
+	{name: "an atomic between", old: between("*(u64 *)(r10 - 8) = 0\nlock *(u64 *)(r10 - 8) += r3"), new: reused("*(u64 *)(r10 - 8) = 0\nlock *(u64 *)(r10 - 8) += r3"), reuses: "1.2=r3", want: "not known to hold"},
+	{name: "a call between", old: "r6 = @4 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nw1 = *(u32 *)(r6 + 0)\nr0 += r1\nexit",
+		new: "r6 = @4 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nr0 += r7\nexit", reuses: "0.3=r7", want: "not known to hold"},
+	{name: "a call between loads of what is frozen", old: "r6 = @3 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nw1 = *(u32 *)(r6 + 0)\nr0 += r1\nexit",
+		new: "r6 = @3 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nr0 += r7\nexit", reuses: "0.3=r7"},
+	{name: "the register is overwritten", old: between("r3 += 1"), new: reused("r3 += 1"), reuses: "1.1=r3", want: "not known to hold"},
+	{name: "the new code overwrites the register", old: filter, new: reused("r3 += 1"), reuses: "1.0=r3", want: "may differ"},
+	{name: "on one way only", old: "call 7\nr3 = 0\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\nL2:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nexit",
+		new: "call 7\nr3 = 0\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\nL2:\nr0 += r3\nexit", reuses: "2.0=r3", want: "not known to hold"},
+	{name: "on both ways", old: "call 7\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\ngoto L3\nL2:\nr3 = *(u32 *)(r2 + 0)\nL3:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nexit",
+		new: "call 7\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\ngoto L3\nL2:\nr3 = *(u32 *)(r2 + 0)\nL3:\nr0 += r3\nexit", reuses: "3.0=r3"},
+	{name: "round a loop", old: "r2 = @4 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr3 = *(u32 *)(r2 + 0)\nif r3 != 0 goto L2\nexit",
+		new: "r2 = @4 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nif r3 != 0 goto L2\nexit", reuses: "1.0=r3", want: "not known to hold"},
+	{name: "round a loop in a register that changes", old: "r2 = @3 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nr3 += 1\nif r0 != 0 goto L2\nexit",
+		new: "r2 = @3 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr0 += r3\nr3 += 1\nif r0 != 0 goto L2\nexit", reuses: "1.0=r3", want: "not known to hold"},
+	// What a load yields that is not left out is another number, whatever is known
+	// of the one before it.
+	{name: "two loads that stay", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r3\nr0 -= r4\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", want: "may differ"},
+	{name: "two loads that change places", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r3\nr0 <<= 1\nr0 += r4\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 <<= 1\nr0 += r3\nexit", want: "may differ"},
+	{name: "one that is left out and one that stays", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 -= r5\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", reuses: "0.2=r3", want: "may differ"},
+	{name: "both of two", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 -= r5\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", reuses: "0.2=r3 0.3=r4"},
+}
+
 func TestSameSteps(t *testing.T) {
-	for _, c := range stepsCases {
+	for _, c := range slices.Concat(stepsCases, reuseCases) {
 		t.Run(c.name, func(t *testing.T) {
 			err := encode.New(encode.Options{}).SameSteps(context.Background(), c.steps(t))
 			switch {

@@ -1,6 +1,9 @@
 package lint
 
-import "github.com/k2cc/k2cc/bpf"
+import (
+	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/flow"
+)
 
 // adjacent tells whether two accesses of one size lie side by side.
 func adjacent(a, b bpf.Instruction) bool {
@@ -179,16 +182,31 @@ func (c *code) copies() (out []span) {
 	return out
 }
 
-// reloads: two loads of one place, and nothing that may have changed it between.
+// reloads: two loads of one place, of which the first one's value is still in a
+// register, and nothing that others could see or that may have changed it between.
 func reloads(c *code) (out []span) {
+	for _, r := range c.facts.Rereads(c.block) {
+		switch {
+		case r.Regs == 0:
+		case r.Block == c.block && r.At < r.Index:
+			out = append(out, span{r.At, r.Index})
+		default:
+			out = append(out, span{r.Index, r.Index})
+		}
+	}
+	return append(out, c.refills()...)
+}
+
+// refills is loads from the own frame of what the register still has that was
+// loaded from there before.
+func (c *code) refills() (out []span) {
 	for i, in := range c.list {
-		if !plain(in) || in.Ref != 0 {
+		if !plain(in) || in.Ref != 0 || in.Dst == in.Src || c.states[i].Regs[in.Src].Kind != flow.KindStack {
 			continue
 		}
-		for j := i + 1; j < len(c.list); j++ {
+		for j := i + 1; j < len(c.list) && c.same(in.Dst, i+1, j); j++ {
 			o := c.list[j]
-			if plain(o) && o.Ref == 0 && o.Src == in.Src && o.Off == in.Off && o.Op == in.Op &&
-				c.same(in.Src, i, j) && c.same(in.Dst, i+1, j) && in.Dst != in.Src {
+			if plain(o) && o.Ref == 0 && o.Src == in.Src && o.Off == in.Off && o.Op == in.Op && c.same(in.Src, i, j) {
 				out = append(out, span{i, j})
 				break
 			}

@@ -12,9 +12,10 @@ import (
 // maxCarried bounds for how many loads it is tried to have their values at hand.
 const maxCarried = 8
 
-// carryAll is the function without loads of what registers had but have no more:
-// another register keeps that, as far as this makes the function smaller.
-func carryAll(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+// Carry is the function without loads of what registers had but have no more:
+// another register keeps that, as far as this makes the function smaller. It fails
+// only where ctx ends.
+func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	tried := map[place]bool{}
 	for range maxCarried {
 		facts, needs, err := analyze(ctx, fn, t)
@@ -39,25 +40,13 @@ func carryAll(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 	return fn, ctx.Err()
 }
 
-// worthwhile tells whether out is smaller than fn, by more than what it takes to
-// save another register's value for the caller.
+// worthwhile tells whether out is smaller than fn, and its machine code as well,
+// with what it takes to save registers for the caller.
 func worthwhile(fn, out *bpf.Function) bool {
-	saved := fn.Slots() - out.Slots()
-	return saved > 1 || saved == 1 && savedRegisters(out) <= savedRegisters(fn)
+	return out.Slots() < fn.Slots() && machineCode(out) <= machineCode(fn)
 }
 
-// savedRegisters is how many registers the function uses that it has to leave as
-// they were.
-func savedRegisters(fn *bpf.Function) (n int) {
-	used := usedRegisters(fn)
-	for r := bpf.R6; r < bpf.R10; r++ {
-		if used.Has(r) {
-			n++
-		}
-	}
-	return n
-}
-
+// usedRegisters is the registers that a function names or changes.
 func usedRegisters(fn *bpf.Function) (used bpf.Registers) {
 	for _, b := range fn.Blocks {
 		for _, in := range b.Code {
@@ -178,11 +167,12 @@ func (w *webs) carry(ctx context.Context, c *encode.Checker, facts *flow.Facts, 
 			only = append(only, u)
 		}
 	}
-	out, err := proveReuses(ctx, c, kept, only, t)
+	thin, err := proveReuses(ctx, c, kept, only, t)
 	if err != nil {
 		return nil, err
 	}
-	if out, err = Take(ctx, c, out, t, Coalesce); err != nil {
+	out, err := Take(ctx, c, thin.fn, t, Coalesce)
+	if err != nil {
 		return nil, err
 	}
 	if lower, err := lower.Prove(ctx, c, out, t); err == nil {

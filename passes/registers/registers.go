@@ -183,12 +183,10 @@ func (s Step) better(ctx context.Context, c *encode.Checker, fn *bpf.Function, f
 // machineCode estimates the bytes that a function takes on x86-64, but for what is
 // the same for all (arch/x86/net/bpf_jit_comp.c).
 func machineCode(fn *bpf.Function) int {
-	n := 0
-	var used bpf.Registers
+	n, used := 0, usedRegisters(fn)
 	for _, b := range fn.Blocks {
 		for _, in := range b.Code {
 			n += cost.Bytes(in)
-			used |= in.Reads() | in.Writes()
 		}
 	}
 	for r := bpf.R6; r < bpf.R10; r++ {
