@@ -24,6 +24,9 @@ type Function struct {
 	Name    string
 	Section string
 	Context Context
+	// HalfResult says that who calls the function takes no more than the low half
+	// of what it returns, whatever is in the upper one.
+	HalfResult bool
 	// Global says that the function is no static one: it may be replaced when
 	// it is loaded (BPF_PROG_TYPE_EXT), and the verifier holds its callers to
 	// its prototype, so that its code does not say what a call needs.

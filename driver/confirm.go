@@ -156,14 +156,21 @@ func (o *rewriter) stricter(ctx context.Context, c verify.Comparison, opts verif
 }
 
 // keepShape looks for rewrites anew without those changes of control flow and
-// registers that alone make the program fail to load or cost too much.
+// registers that alone make the program fail to load or cost too much. Operations
+// behind branches go first, and come back where that does not help.
 func (o *rewriter) keepShape(ctx context.Context, program string, before []verify.ProgramResult, opts verify.Options) error {
 	items, jobs := o.rewritesOf(program), o.jobsOf(program)
+	had := map[*work]bool{}
+	for _, j := range jobs {
+		had[j] = j.guards
+	}
 	gave := false
 	for _, give := range []func(j *work){
-		func(j *work) { j.keep = false },
+		func(j *work) { j.guards = false },
+		func(j *work) { j.guards, j.keep = had[j], false },
 		func(j *work) { j.exits = false },
 		func(j *work) { j.registers = false },
+		func(j *work) { j.guards = false },
 		func(j *work) { j.tails = false },
 		func(j *work) { j.jumps = false },
 	} {

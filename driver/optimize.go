@@ -102,12 +102,13 @@ type work struct {
 	target  windows.Target
 	cache   *cache.Cache
 	// jumps tells to simplify control flow, tails to let equal tails be one as
-	// well, registers to give live ranges other registers, keep to keep addresses in
-	// registers, exits to set results at exits.
-	jumps, tails, registers, keep, exits bool
-	saved                                [2]tally // before and after the windows are looked at
-	result                               *passes.Result
-	left                                 string // why the function, or a part of what was found, was left alone
+	// well, guards to put operations behind branches, registers to give live ranges
+	// other registers, keep to keep addresses in registers, exits to set results at
+	// exits.
+	jumps, tails, guards, registers, keep, exits bool
+	saved                                        [2]tally // before and after the windows are looked at
+	result                                       *passes.Result
+	left                                         string // why the function, or a part of what was found, was left alone
 	// net is when passes over the whole function are given up, late that they were.
 	net  time.Time
 	late bool
@@ -176,8 +177,8 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 			pipeline.proposers[i] = o.opts.Wrap(p)
 		}
 	}
-	j.jumps, j.tails, j.registers, j.exits = pipeline.jumps, true, pipeline.registers, pipeline.exits
-	j.keep = pipeline.registers && j.target.Confirmed
+	j.jumps, j.tails, j.guards, j.registers, j.exits = pipeline.jumps, true, pipeline.guards, pipeline.registers, pipeline.exits
+	j.keep = pipeline.registers
 	j.net = o.deadline
 	j.manager = &passes.Manager{
 		Pipeline:  pipeline.proposers,

@@ -16,7 +16,7 @@ import (
 
 // defaultPipeline goes from the cheapest to the dearest: rules first, then
 // rewriting by what values are, so that search gets what they leave.
-const defaultPipeline = "jumps,registers,exits,rules,local,fields,enumerate,mcmc"
+const defaultPipeline = "jumps,guards,registers,exits,rules,local,fields,enumerate,mcmc"
 
 // What search may try for one window with normal effort. Markov chains find
 // little that enumeration has not found, and nothing in short windows.
@@ -59,8 +59,9 @@ type pipeline struct {
 	// jumps tells to simplify control flow, before and after the windows are
 	// looked at, wherever in the string it stands.
 	jumps bool
-	// registers tells to give live ranges other registers, at the same times, and
-	// to leave out loads of what registers have.
+	// guards tells to put operations behind branches, at the same times.
+	guards bool
+	// registers tells to give live ranges other registers, likewise.
 	registers bool
 	// exits tells to set what functions return at their exits, likewise.
 	exits     bool
@@ -68,9 +69,9 @@ type pipeline struct {
 }
 
 // newPipeline reads a pipeline string: names with commas between them. Where no
-// kernel will be asked about the result, rules, search and most of what is done
-// about registers are left out: nobody knows beforehand whether the verifier
-// follows. The least effort leaves search out as well.
+// kernel will be asked about the result, rules, search and exits are left out:
+// nobody knows beforehand whether the verifier follows. The least effort leaves
+// search out as well.
 func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline
@@ -91,6 +92,9 @@ func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error)
 		switch name {
 		case "jumps":
 			out.jumps = true
+			continue
+		case "guards":
+			out.guards = true
 			continue
 		case "registers":
 			out.registers = true

@@ -10,6 +10,7 @@ import (
 	"github.com/k2cc/k2cc/cache"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes/exits"
+	"github.com/k2cc/k2cc/passes/guards"
 	"github.com/k2cc/k2cc/passes/jumps"
 	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/passes/turn"
@@ -44,10 +45,10 @@ func (j *work) finish(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Func
 }
 
 func (j *work) shape(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
-	if !j.jumps && !j.registers && !j.exits && !keep {
+	if !j.jumps && !j.guards && !j.registers && !j.exits && !keep {
 		return fn, nil
 	}
-	settings := fmt.Append(nil, j.jumps, j.tails, j.registers, j.exits, keep)
+	settings := fmt.Append(nil, j.jumps, j.tails, j.guards, j.registers, j.exits, keep)
 	key := cache.KeyOf("shape", windows.FunctionKey(fn, &j.target), settings)
 	out, saved, ok := j.shapedEarlier(key, fn)
 	if !ok {
@@ -95,16 +96,12 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 
 func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
-	rename := registers.Simplify
-	if !j.target.Confirmed {
-		rename = registers.Reuse
-	}
 	keepValues := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 		out, err := registers.Carry(ctx, c, fn, t)
 		if err != nil {
 			return nil, err
 		}
-		return registers.Take(ctx, c, out, t, registers.Keep)
+		return registers.Take(ctx, c, out, t, registers.Gather, registers.Keep)
 	}
 	for _, step := range []struct {
 		name   string
@@ -113,7 +110,8 @@ func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tal
 	}{
 		{"jumps", j.jumps, j.jump},
 		{"turn", j.jumps, turn.Simplify},
-		{"registers", j.registers, rename},
+		{"guards", j.guards, guards.Simplify},
+		{"registers", j.registers, registers.Simplify},
 		{"jumps", j.jumps && j.registers, j.jump},
 		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
 		{"registers", keep, keepValues},

@@ -202,9 +202,7 @@ func (ob *obligation) branch(w *windows.Window) error {
 		return unsafef("a jump came or went")
 	case old.branch.Target != neu.branch.Target:
 		return unsafef("another jump target")
-	case !w.Confirmed && (!bpf.SameCode(old.branch, neu.branch) || old.cmp != neu.cmp):
-		// The verifier learns bounds from a comparison, for the register that is
-		// compared and for copies of it.
+	case !w.Confirmed && (!bpf.SameCode(old.branch, neu.branch) || old.cmp != neu.cmp) && !ob.forgets(w):
 		return unsafef("compares in another way, from which the verifier may learn less")
 	}
 	ob.add("the branch", old.cond.node, neu.cond.node)

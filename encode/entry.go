@@ -241,6 +241,7 @@ func (e *entry) machine(w *windows.Window, old *machine, p *plan) *machine {
 		regs:    e.regs,
 		log:     log{m: e.mem},
 		calling: e.calls,
+		copies:  newCopies(),
 		old:     old,
 		numbers: map[*node]bool{},
 		results: map[*node]bool{},

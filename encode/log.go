@@ -197,10 +197,6 @@ func (l *log) pointerByte(a address) bool {
 	if !l.m.onFrame(a) {
 		return false
 	}
-	for _, c := range l.m.cells {
-		if a.off >= int64(c.off) && a.off < int64(c.off+c.size) {
-			return c.v.kind != flow.KindScalar
-		}
-	}
-	return false
+	c, ok := l.m.cellOf(a)
+	return ok && c.v.kind != flow.KindScalar
 }

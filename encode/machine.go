@@ -24,7 +24,8 @@ type machine struct {
 	cond    *value          // whether the jump at the end is taken
 	branch  bpf.Instruction // that jump
 	// operands of the jump, as nodes: a comparison of pointers has to stay
-	cmp [2]*node
+	cmp    [2]*node
+	copies copies
 
 	careful     bool  // fields and wide loads as the plan wants them
 	fields      bool  // accesses of unknown kind are to a context, perhaps
@@ -118,11 +119,13 @@ func (mc *machine) run(code []bpf.Instruction) error {
 
 func (mc *machine) step(in bpf.Instruction, last bool) error {
 	if isCall(in) {
+		mc.copies.step(in, &mc.regs)
 		return mc.call(in)
 	}
 	if err := mc.readable(in); err != nil {
 		return err
 	}
+	mc.copies.step(in, &mc.regs)
 	switch {
 	case in.IsCondJump():
 		if !last {

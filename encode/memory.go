@@ -1,6 +1,8 @@
 package encode
 
 import (
+	"slices"
+
 	"fmt"
 
 	"github.com/k2cc/k2cc/bpf/flow"
@@ -72,6 +74,21 @@ type initialKey struct {
 	base  int
 	off   int64
 	epoch int
+}
+
+// cellOf is what the facts know of a byte of the frame.
+func (m *memory) cellOf(a address) (cell, bool) {
+	i := slices.IndexFunc(m.cells, func(c cell) bool { return a.off >= int64(c.off) && a.off < int64(c.off+c.size) })
+	if i < 0 {
+		return cell{}, false
+	}
+	return m.cells[i], true
+}
+
+// knownNumber tells whether a byte of the frame is known to be no pointer's.
+func (m *memory) knownNumber(a address) bool {
+	c, ok := m.cellOf(a)
+	return ok && c.v.kind == flow.KindScalar
 }
 
 // initialByte is a byte that was read before it was written.

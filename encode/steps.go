@@ -409,8 +409,8 @@ func (st *stepper) readable(in bpf.Instruction) error {
 	return nil
 }
 
-// exit takes the step of leaving the function. Subprograms without a result
-// leave R0 unreadable.
+// exit takes the step of leaving the function, with what callers take of its
+// result. Subprograms without one leave R0 unreadable.
 func (st *stepper) exit(in bpf.Instruction) error {
 	r0 := st.regs[bpf.R0]
 	if !st.replay && st.tape.lost(r0) {
@@ -420,6 +420,9 @@ func (st *stepper) exit(in bpf.Instruction) error {
 	if st.replay && st.at < len(st.tape.steps) && len(st.tape.steps[st.at].operands) == 0 {
 		_, err := st.step(in)
 		return err
+	}
+	if st.fn.HalfResult {
+		r0.node = st.g.part(r0.node, 31, 0)
 	}
 	_, err := st.step(in, r0)
 	return err

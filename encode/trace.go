@@ -53,10 +53,12 @@ func checkFrameLoad(w *windows.Window, old, new *machine, i int) error {
 	ev := new.events[i]
 	for b := range ev.size {
 		a := ev.addr.at(b)
-		if w.Facts.Written.Has(int(a.off)) || new.writtenBefore(i, a) || old.readFirst(a) {
-			continue
+		if !w.Facts.Written.Has(int(a.off)) && !new.writtenBefore(i, a) && !old.readFirst(a) {
+			return unsafef("%v: reads stack bytes that may not have been written", ev.in)
 		}
-		return unsafef("%v: reads stack bytes that may not have been written", ev.in)
+		if ev.size < 8 && !w.Confirmed && !new.writtenBefore(i, a) && !old.readsPart(a) && !new.m.knownNumber(a) {
+			return unsafef("%v: reads a part of what may be a stored pointer", ev.in)
+		}
 	}
 	return nil
 }
@@ -75,6 +77,15 @@ func (mc *machine) writtenBefore(i int, a address) bool {
 		}
 	}
 	return false
+}
+
+// readsPart tells whether the byte of the frame is read by less than a whole
+// pointer's load, so that the verifier takes it for a part of none.
+func (mc *machine) readsPart(a address) bool {
+	return slices.ContainsFunc(mc.events, func(e event) bool {
+		_, ok := a.in(e.addr, e.size)
+		return ok && e.load && e.size < 8
+	})
 }
 
 // readFirst tells whether the byte of the frame is read before it, perhaps, is

@@ -30,6 +30,7 @@ func TestLoad(t *testing.T) {
 		{"good", Accepted, ""},
 		{"tailcall", Accepted, ""},
 		{"packet", Accepted, ""},
+		{"open_maps", Accepted, ""},
 		{"out_of_bounds", Rejected, "R1 offset is outside of the packet"},
 		{"endless", Rejected, "infinite loop detected"},
 		{"strange_map", Untried, "create map strange"},

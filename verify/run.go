@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,10 @@ type RunOptions struct {
 	Inputs [][]byte // packets with their Ethernet headers; nil stands for Packet()
 	Repeat int      // runs per packet and round; 0 stands for 20,000 over all packets
 	Rounds int      // rounds, of which the middle half counts; 0 stands for 16
+	// Shift is how many instructions go ahead of the program that do nothing, and
+	// have its machine code lie elsewhere than it would: where branches cross the
+	// processor's lines can matter more than what they lead to.
+	Shift int
 	// Prepare fills a program's maps before its first run; nil leaves them as
 	// the object declares them.
 	Prepare func(maps map[string]*ebpf.Map) error
@@ -99,6 +104,7 @@ func race(ctx context.Context, program string, opts RunOptions, objs ...[]byte) 
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, s.close()) }()
+		s.shift(program, opts.Shift)
 		p, err := s.runner(program, opts)
 		if err != nil {
 			return nil, fmt.Errorf("run program %s: %w", program, err)
@@ -120,6 +126,19 @@ func orDefault(n, or int) int {
 		return or
 	}
 	return n
+}
+
+// shift puts n instructions that do nothing ahead of a program.
+func (s *session) shift(program string, n int) {
+	spec := s.spec.Programs[program]
+	if spec == nil || n == 0 {
+		return
+	}
+	first := &spec.Instructions[0]
+	ahead := slices.Repeat(asm.Instructions{asm.Mov.Imm32(asm.R0, 0)}, n)
+	ahead[0] = btf.WithFuncMetadata(ahead[0].WithSymbol(first.Symbol()).WithSource(first.Source()), btf.FuncMetadata(first))
+	*first = btf.WithFuncMetadata(first.WithSymbol(""), nil)
+	spec.Instructions = append(ahead, spec.Instructions...)
 }
 
 // runner loads the program with all that it may reach by tail calls.

@@ -70,6 +70,23 @@ func TestRace(t *testing.T) {
 	}
 }
 
+// What is put ahead of a program changes nothing of what it does.
+func TestShift(t *testing.T) {
+	needKernel(t)
+	obj := compile(t, "run.c")
+	want, err := Run(t.Context(), obj, "loop", RunOptions{Repeat: 10, Rounds: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Run(t.Context(), obj, "loop", RunOptions{Repeat: 10, Rounds: 1, Shift: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Return != want.Return || !bytes.Equal(got.Output, want.Output) {
+		t.Errorf("returns %d, want %d", got.Return, want.Return)
+	}
+}
+
 func TestRunPrepare(t *testing.T) {
 	needKernel(t)
 	timing, err := Run(t.Context(), compile(t, "run.c"), "lookup", RunOptions{

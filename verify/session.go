@@ -48,11 +48,30 @@ func open(obj []byte, types *btf.Cache) (*session, error) {
 		if isHash(m.Type) {
 			m.MaxEntries = min(m.MaxEntries, hashEntries)
 		}
+		size(m)
 		if slices.ContainsFunc(m.Contents, namesObject) {
 			s.deferred[name], m.Contents = m.Contents, nil
 		}
 	}
 	return s, nil
+}
+
+// size gives a map the least size that it can have where the object leaves that
+// to whoever loads it: what the verifier accepts of that it accepts of any.
+func size(m *ebpf.MapSpec) {
+	if m.Type == ebpf.StackTrace && m.ValueSize == 0 {
+		m.ValueSize = 8 // one address
+	}
+	if m.MaxEntries != 0 {
+		return
+	}
+	switch m.Type {
+	case ebpf.Array, ebpf.PerCPUArray, ebpf.ProgramArray, ebpf.CGroupArray, ebpf.ArrayOfMaps, ebpf.HashOfMaps,
+		ebpf.Hash, ebpf.PerCPUHash, ebpf.LRUHash, ebpf.LRUCPUHash, ebpf.LPMTrie, ebpf.StackTrace,
+		ebpf.DevMap, ebpf.DevMapHash, ebpf.CPUMap, ebpf.XSKMap, ebpf.SockMap, ebpf.SockHash,
+		ebpf.ReusePortSockArray, ebpf.Queue, ebpf.Stack:
+		m.MaxEntries = 1
+	}
 }
 
 // thaw makes constant data variable to the verifier.

@@ -53,6 +53,7 @@ func (k *keyer) function(fn *bpf.Function, seen map[*bpf.Function]int) {
 	}
 	seen[fn] = len(seen)
 	k.number(uint64(fn.Context))
+	k.truth(fn.HalfResult)
 	k.truth(fn.Global)
 	k.number(uint64(len(fn.Symbols)))
 	for _, s := range fn.Symbols {

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/semantics"
@@ -123,11 +124,25 @@ func (n *Needs) walk(block int, visit func(i int, live *Live)) (Live, error) {
 		if visit != nil {
 			visit(i, &live)
 		}
+		if code[i].IsExit() {
+			live = n.result()
+			continue
+		}
 		if err := live.before(t, code[i], &n.effects[block][i]); err != nil {
 			return Live{}, err
 		}
 	}
 	return live, nil
+}
+
+// result is what is live before an exit.
+func (n *Needs) result() Live {
+	var l Live
+	l.need(bpf.Set(bpf.R0))
+	if n.fn.HalfResult {
+		l.Regs[bpf.R0] = math.MaxUint32
+	}
+	return l
 }
 
 // In is what is live before a block.
@@ -170,10 +185,6 @@ func (l *Live) need(s bpf.Registers) {
 // before makes what is live behind an instruction what is live before it.
 func (l *Live) before(t *terms, in bpf.Instruction, e *effect) error {
 	switch {
-	case in.IsExit():
-		*l = Live{}
-		l.need(bpf.Set(bpf.R0))
-		return nil
 	case in.IsGoto(), in.IsMayGoto():
 		return nil
 	case in.IsCall():

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 
@@ -446,6 +447,18 @@ var needTests = []struct {
 		? r3 r6
 		r0 = *(u16 *)skb[r3 + 2]
 		exit`},
+}
+
+func TestNeedsOfHalfAResult(t *testing.T) {
+	fn, _ := claims(t, "r0 = 0\nexit")
+	fn.HalfResult = true
+	_, needs, err := Both(context.Background(), fn, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := needs.After(0, 0).Regs[bpf.R0]; got != math.MaxUint32 {
+		t.Errorf("%#x is needed of the result", got)
+	}
 }
 
 // A global function may be replaced by one that reads more.

@@ -122,7 +122,9 @@ func (w *witness) step(before [bpf.NumRegisters]uint64, in bpf.Instruction) {
 	w.Regs = before
 	at := w.place(in)
 	w.Regs = now
-	outside := func(p witnessed) bool { return !w.inFrame(p.addr, 1) && (p.addr < testContext || p.addr > testContext+8) }
+	outside := func(p witnessed) bool {
+		return !w.inFrame(p.addr, 1) && (p.addr < testContext || p.addr > testContext+8)
+	}
 	switch {
 	case in.IsCall(), in.IsAtomic():
 		clear(w.last)

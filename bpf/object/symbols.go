@@ -38,7 +38,7 @@ func (f *File) understand() {
 				p.freeze("%v", err)
 				continue
 			}
-			p.fn.Context = contextOf(c.name, p.local || called[p])
+			p.fn.Context, p.fn.HalfResult = contextOf(c.name, p.local || called[p])
 		}
 	}
 	f.linkCallees()

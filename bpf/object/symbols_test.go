@@ -118,35 +118,38 @@ func TestContext(t *testing.T) {
 		section string
 		sub     bool
 		want    bpf.Context
+		half    bool
 	}{
-		{"xdp", false, bpf.ContextXDP},
-		{"xdp.frags/devmap", false, bpf.ContextXDP},
-		{"?xdp/x", false, bpf.ContextXDP},
-		{"xdp", true, bpf.ContextNone},
-		{".text", false, bpf.ContextNone},
-		{"tc", false, bpf.ContextSKB},
-		{"tcx/ingress", false, bpf.ContextSKB},
-		{"tcp_congestion", false, bpf.ContextOther},
-		{"classifier/main", false, bpf.ContextSKB},
-		{"action", false, bpf.ContextSKB},
-		{"netkit/primary", false, bpf.ContextSKB},
-		{"cgroup_skb/egress", false, bpf.ContextSKB},
-		{"cgroup/skb", false, bpf.ContextSKB},
-		{"cgroup/connect4", false, bpf.ContextPlain},
-		{"socket", false, bpf.ContextSKB},
-		{"socket1", false, bpf.ContextSKB},
-		{"sockops", false, bpf.ContextPlain},
-		{"sk_skb/stream_parser", false, bpf.ContextSKB},
-		{"sk_msg", false, bpf.ContextOther},
-		{"flow_dissector", false, bpf.ContextSKB},
-		{"lwt_seg6local", false, bpf.ContextSKB},
-		{"kprobe/sys_open", false, bpf.ContextPlain},
-		{"tracepoint/xdp/xdp_exception", false, bpf.ContextPlain},
-		{"sk_lookup", false, bpf.ContextOther},
+		{"xdp", false, bpf.ContextXDP, true},
+		{"xdp.frags/devmap", false, bpf.ContextXDP, true},
+		{"?xdp/x", false, bpf.ContextXDP, true},
+		{"xdp", true, bpf.ContextNone, false},
+		{".text", false, bpf.ContextNone, false},
+		{"tc", false, bpf.ContextSKB, true},
+		{"tcx/ingress", false, bpf.ContextSKB, true},
+		{"tcp_congestion", false, bpf.ContextOther, false},
+		{"classifier/main", false, bpf.ContextSKB, true},
+		{"action", false, bpf.ContextSKB, true},
+		{"netkit/primary", false, bpf.ContextSKB, true},
+		{"cgroup_skb/egress", false, bpf.ContextSKB, false},
+		{"cgroup/skb", false, bpf.ContextSKB, false},
+		{"cgroup/connect4", false, bpf.ContextPlain, false},
+		{"socket", false, bpf.ContextSKB, true},
+		{"socket1", false, bpf.ContextSKB, true},
+		{"sockops", false, bpf.ContextPlain, false},
+		{"sk_skb/stream_parser", false, bpf.ContextSKB, true},
+		{"sk_msg", false, bpf.ContextOther, false},
+		{"flow_dissector", false, bpf.ContextSKB, false},
+		{"lwt_seg6local", false, bpf.ContextSKB, true},
+		{"kprobe/sys_open", false, bpf.ContextPlain, true},
+		{"kprobe.multi/x", false, bpf.ContextPlain, true},
+		{"kprobe.session/x", false, bpf.ContextPlain, false},
+		{"tracepoint/xdp/xdp_exception", false, bpf.ContextPlain, true},
+		{"sk_lookup", false, bpf.ContextOther, false},
 	}
 	for _, tt := range tests {
-		if got := contextOf(tt.section, tt.sub); got != tt.want {
-			t.Errorf("contextOf(%q, %v) = %v, want %v", tt.section, tt.sub, got, tt.want)
+		if got, half := contextOf(tt.section, tt.sub); got != tt.want || half != tt.half {
+			t.Errorf("contextOf(%q, %v) = %v, %v, want %v, %v", tt.section, tt.sub, got, half, tt.want, tt.half)
 		}
 	}
 }

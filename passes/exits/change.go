@@ -19,7 +19,8 @@ import (
 //	                                        exit
 //
 // if R0 is 0 at L1.
-func (w *work) share(fn *bpf.Function) (*bpf.Function, error) {
+func (w *work) share(fn *bpf.Function) (made, error) {
+	out := made{fn: fn}
 	var ends []int
 	for i, b := range fn.Blocks {
 		if _, ok := returned(b); ok && len(ends) < maxTried {
@@ -27,34 +28,33 @@ func (w *work) share(fn *bpf.Function) (*bpf.Function, error) {
 		}
 	}
 	if len(ends) < 2 {
-		return fn, nil
+		return out, nil
 	}
 	facts, _, err := analyze(w.ctx, fn, w.target)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	for _, from := range ends {
 		for _, to := range ends {
-			split, ok := changed(fn, facts, from, to)
+			split, ok := changed(fn, facts, from, to, w.target.Level)
 			if !ok {
 				continue
 			}
-			if out := jumps.Simplify(w.ctx, split, w.target, true); better(out, fn) {
-				w.shares = &[2]int{from, to}
-				return out, nil
+			if now := jumps.Simplify(w.ctx, split, w.target, true); better(now, fn) {
+				return made{fn: now, shares: &[2]int{from, to}}, nil
 			}
 		}
 	}
-	return fn, nil
+	return out, nil
 }
 
 // proveShare does to a function what share did, and proves it.
-func (w *work) proveShare(c *encode.Checker, fn *bpf.Function) (*bpf.Function, error) {
+func (w *work) proveShare(fn *bpf.Function, shares *[2]int) (*bpf.Function, error) {
 	facts, needs, err := analyze(w.ctx, fn, w.target)
 	if err != nil {
 		return nil, err
 	}
-	split, ok := changed(fn, facts, w.shares[0], w.shares[1])
+	split, ok := changed(fn, facts, shares[0], shares[1], w.target.Level)
 	if !ok {
 		return fn, nil
 	}
@@ -62,13 +62,13 @@ func (w *work) proveShare(c *encode.Checker, fn *bpf.Function) (*bpf.Function, e
 	if err != nil {
 		return nil, err
 	}
-	err = c.SameSteps(w.ctx, &encode.Steps{
+	err = w.checker.SameSteps(w.ctx, &encode.Steps{
 		Old: fn, New: split, Facts: facts, Before: needs, After: after,
 		Holders: windows.Identity(len(fn.Blocks)), BigEndian: w.target.BigEndian,
 	})
 	out := jumps.Simplify(w.ctx, split, w.target, true)
 	if err == nil {
-		err = c.SameShape(w.ctx, split, out)
+		err = w.checker.SameShape(w.ctx, split, out)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("exits shared: %w", err)
@@ -78,33 +78,45 @@ func (w *work) proveShare(c *encode.Checker, fn *bpf.Function) (*bpf.Function, e
 
 // changed is the function with the results of two blocks made by one change of
 // R0.
-func changed(fn *bpf.Function, facts *flow.Facts, from, to int) (*bpf.Function, bool) {
+func changed(fn *bpf.Function, facts *flow.Facts, from, to int, level bpf.Level) (*bpf.Function, bool) {
 	a, okA := returned(fn.Blocks[from])
 	b, okB := returned(fn.Blocks[to])
 	v := facts.Before(from, 0).Regs[bpf.R0]
-	known := v.Kind == flow.KindScalar && v.Mask == 0 && v.Bits == uint64(int64(int32(v.Bits)))
-	if from == to || !okA || !okB || !known || len(fn.Blocks[from].Code) != 2 {
+	if from == to || !okA || !okB || v.Kind != flow.KindScalar || len(fn.Blocks[from].Code) != 2 {
 		return nil, false
 	}
-	a ^= int64(v.Bits)
+	x := a ^ v.Bits
+	class := bpf.ClassALU64
+	if v.Mask != 0 || !isImmediate(x) || !isImmediate(b^x) {
+		class = bpf.ClassALU
+		// What is computed in the low half has an upper one of zeros.
+		if level < bpf.V3 || uint32(v.Mask) != 0 || (a|b)>>32 != 0 && !fn.HalfResult {
+			return nil, false
+		}
+	}
 	out := fn.Clone()
 	first := out.Blocks[from].Code
-	first[0].Op, first[0].Imm = bpf.ClassALU64|bpf.OpXor, a
+	first[0].Op, first[0].Imm = class|bpf.OpXor, int64(int32(x))
 	n := len(fn.Blocks[to].Code) - 2
-	set, change, exit := fn.Blocks[to].Code[n], fn.Blocks[to].Code[n], fn.Blocks[to].Code[n+1]
-	set.Imm = b ^ a
-	change.Op, change.Imm = bpf.ClassALU64|bpf.OpXor, a
+	set, change, exit := fn.Blocks[to].Code[n], first[0], fn.Blocks[to].Code[n+1]
+	set.Op, set.Imm = class|bpf.OpMov, int64(int32(b^x))
+	change.Pos = set.Pos
 	out.Blocks[to].Code = append(out.Blocks[to].Code[:n:n], set, change, exit)
 	return out, true
 }
 
+func isImmediate(v uint64) bool { return v == uint64(int64(int32(v))) }
+
 // returned is the constant that a block sets R0 to before it exits.
-func returned(b *bpf.Block) (int64, bool) {
+func returned(b *bpf.Block) (uint64, bool) {
 	n := len(b.Code) - 2
 	if n < 0 || !b.Code[n+1].IsExit() {
 		return 0, false
 	}
 	in := b.Code[n]
-	ok := in.Op == bpf.ClassALU64|bpf.OpMov && in.Dst == bpf.R0 && in.Ref == 0
-	return in.Imm, ok
+	ok := in.IsALU() && in.Op.ALU() == bpf.OpMov && !in.UsesSrc() && in.Dst == bpf.R0 && in.Ref == 0
+	if in.Op.Class() == bpf.ClassALU {
+		return uint64(uint32(in.Imm)), ok
+	}
+	return uint64(in.Imm), ok
 }

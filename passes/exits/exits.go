@@ -32,14 +32,10 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 		return fn, nil
 	}
 	w := &work{ctx: ctx, checker: c, target: t, split: split}
-	out, err := w.choose()
-	if err == nil {
-		out, err = w.share(out)
-	}
-	if err == nil && out.Slots() < fn.Slots() {
-		out, err = w.prove(fn)
-	} else {
-		out = fn
+	best, err := w.choose()
+	out := fn
+	if err == nil && best.fn.Slots() < fn.Slots() {
+		out, err = w.prove(fn, best.shares)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -57,7 +53,12 @@ type work struct {
 	target  windows.Target
 	split   *bpf.Function
 	keep    map[int]bool // live ranges that stay as they are
-	shares  *[2]int      // the blocks that share their exit, if any do
+}
+
+// made is a function that was made of the one whose exits were split.
+type made struct {
+	fn     *bpf.Function
+	shares *[2]int // the blocks that share their exit, if any do
 }
 
 func better(a, b *bpf.Function) bool {
@@ -82,27 +83,26 @@ func bytes(fn *bpf.Function) int {
 // choose finds which live ranges should stay as they are: starting with those
 // that something else is done with, one after the other is tried. It answers the
 // function that comes of it, not proven.
-func (w *work) choose() (*bpf.Function, error) {
+func (w *work) choose() (best made, err error) {
 	facts, needs, err := analyze(w.ctx, w.split, w.target)
 	if err != nil {
-		return nil, err
+		return best, err
 	}
 	whole, part := registers.Sinkable(w.split, facts, needs, w.target)
 	w.keep = map[int]bool{}
 	for i := range part {
 		w.keep[whole+i] = true
 	}
-	best, err := w.apply()
-	if err != nil {
-		return nil, err
+	if best, err = w.make(); err != nil {
+		return best, err
 	}
 	for i := range min(whole+part, maxTried, maxWork/w.split.Slots()) {
 		w.keep[i] = !w.keep[i]
-		out, err := w.apply()
+		out, err := w.make()
 		if err != nil {
-			return nil, err
+			return best, err
 		}
-		if better(out, best) {
+		if better(out.fn, best.fn) {
 			best = out
 		} else {
 			w.keep[i] = !w.keep[i]
@@ -116,21 +116,22 @@ func (w *work) steps() []registers.Step {
 	return []registers.Step{registers.Sink(w.keep), registers.Coalesce, registers.Known}
 }
 
-// apply is the function with all steps applied, not proven.
-func (w *work) apply() (*bpf.Function, error) {
+// make is the function with all steps applied, not proven.
+func (w *work) make() (made, error) {
 	fn := w.split
 	for _, s := range w.steps() {
 		facts, needs, err := analyze(w.ctx, fn, w.target)
 		if err != nil {
-			return nil, err
+			return made{}, err
 		}
 		fn, _ = s.Apply(fn, facts, needs, w.target)
 	}
-	return jumps.Simplify(w.ctx, fn, w.target, true), nil
+	return w.share(jumps.Simplify(w.ctx, fn, w.target, true))
 }
 
-// prove is the function with all steps applied and proven.
-func (w *work) prove(fn *bpf.Function) (*bpf.Function, error) {
+// prove is the function with all steps applied and proven, and with the exits of
+// two blocks shared, if there are any.
+func (w *work) prove(fn *bpf.Function, shares *[2]int) (*bpf.Function, error) {
 	checker := w.checker
 	if err := checker.SameShape(w.ctx, fn, w.split); err != nil {
 		return nil, fmt.Errorf("exits apart: %w", err)
@@ -146,10 +147,10 @@ func (w *work) prove(fn *bpf.Function) (*bpf.Function, error) {
 	if err := checker.SameShape(w.ctx, now, out); err != nil {
 		return nil, fmt.Errorf("exits together: %w", err)
 	}
-	if w.shares == nil {
+	if shares == nil {
 		return out, nil
 	}
-	return w.proveShare(checker, out)
+	return w.proveShare(out, shares)
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {

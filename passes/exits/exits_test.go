@@ -46,6 +46,12 @@ func TestSimplify(t *testing.T) {
 		{"a result of 32 bits",
 			"r6 = r1\ncall 7\nr1 = r0\nw0 = -1\nif r1 != 0 goto L9\nL1: *(u32 *)(r10 - 4) = r1\nr2 = *(u32 *)(r6 + 12)\nw0 = -1\nif r2 == 0 goto L9\nL2: *(u32 *)(r10 - 4) = r2\nw0 = 0\nL9: exit",
 			"r6 = r1; call 7; if r0 != 0; *(u32 *)(r10 - 4) = r0; r2 = *(u32 *)(r6 + 12); if r2 == 0; *(u32 *)(r10 - 4) = r2; exit; w0 = -1; exit"},
+		{"a result that is one of a call on one way",
+			"*(u32 *)(r10 - 4) = 0\n" + lookup + "w1 = 2\nif r0 == 0 goto L9\nL1: *(u64 *)(r0 + 0) = 5\ncall 7\nr1 = r0\nL9: w0 = w1\nexit",
+			"*(u32 *)(r10 - 4) = 0; r2 = r10; r2 += -4; r1 = @1 ll; call 1; if r0 == 0; *(u64 *)(r0 + 0) = 5; call 7; exit; w0 = 2; exit"},
+		{"a low half that the branch tells",
+			"call 8\nr1 = r0\nw0 = 2\nif w1 == 0 goto L9\nL1: w0 = 0\nL9: exit",
+			"call 8; if w0 == 0; w0 = 2; w0 ^= 2; exit"},
 		{"results in their register from the start",
 			"r6 = *(u32 *)(r1 + 12)\nif r6 > 5 goto L9\nL1: call 7\nr6 = r0\nr6 += 1\nL9: r0 = r6\nexit",
 			"r0 = *(u32 *)(r1 + 12); if r0 > 5; call 7; r0 += 1; exit"},
@@ -53,6 +59,7 @@ func TestSimplify(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			target := windows.Target{Level: bpf.V3, Confirmed: true}
 			fn := jumps.Simplify(context.Background(), parse(t, tt.src), target, true)
+			fn.HalfResult = true
 			out, err := exits.Simplify(context.Background(), encode.New(encode.Options{}), fn, target)
 			if err != nil {
 				t.Fatal(err)

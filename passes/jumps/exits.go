@@ -13,10 +13,7 @@ import (
 func SplitExits(fn *bpf.Function) *bpf.Function {
 	e := &editor{fn: fn.Clone()}
 	jumped, at := e.jumpedTo(), e.index()
-	free := bpf.Label(1)
-	for _, b := range e.fn.Blocks {
-		free = max(free, b.Label+1)
-	}
+	free := freeLabel(e.fn)
 	var copies []*bpf.Block
 	changed := false
 	for _, b := range e.fn.Blocks {

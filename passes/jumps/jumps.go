@@ -16,18 +16,18 @@ import (
 
 // Simplify is the function with fewer jumps. The input is not changed. Inverse
 // conditions that need a higher ISA level than the target's are not used. Equal
-// tails and heads are merged only where that is wanted and the kernel will confirm the
-// result: the verifier
-// wants an instruction that accesses memory to have pointers of one kind. It
-// makes code shorter, but no run through it: a jump is what it takes instead.
+// tails are merged only where that is wanted, equal heads only where the kernel will
+// confirm the result as well. It makes code shorter, but no run through it: a jump
+// is what it takes instead.
 func Simplify(ctx context.Context, fn *bpf.Function, t windows.Target, tails bool) *bpf.Function {
-	e := &editor{ctx: ctx, fn: fn.Clone(), level: t.Level, bigEndian: t.BigEndian}
-	if t.Confirmed {
-		e.dropKnown()
-	}
-	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks}
-	if goal := t.Costs.Goal; tails && t.Confirmed && goal != cost.Latency && goal != cost.Verifier {
-		steps = append(steps, e.mergeTails, e.hoist)
+	e := &editor{ctx: ctx, fn: fn.Clone(), level: t.Level, bigEndian: t.BigEndian, confirmed: t.Confirmed}
+	e.dropKnown()
+	steps := []func() bool{e.dropUnreachable, e.thread, e.dropGotos, e.invert, e.moveBlocks, e.rotate}
+	if goal := t.Costs.Goal; tails && goal != cost.Latency && goal != cost.Verifier {
+		steps = append(steps, e.mergeTails)
+		if t.Confirmed {
+			steps = append(steps, e.hoist)
+		}
 	}
 	// Each step only ever takes instructions out or leaves their number alone
 	// while it brings blocks into place, so that this ends; the bound is for
@@ -49,7 +49,9 @@ type editor struct {
 	fn        *bpf.Function
 	level     bpf.Level
 	bigEndian bool
-	analyzed  int // slots, so far
+	confirmed bool // the kernel will be asked
+	analyzed  int  // slots, so far
+	followed  int  // instructions, so far
 }
 
 // index maps labels to block indices.

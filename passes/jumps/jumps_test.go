@@ -61,6 +61,9 @@ func TestSimplify(t *testing.T) {
 		{"a head that the branch reads stays", "if r1 == 5 goto L2\nL1: r1 = 3\nr0 = 1\nr0 += r1\nexit\nL2: r1 = 3\nr0 = 4\nr0 ^= r1\nexit", bpf.V1, 9, ""},
 		{"a head that is loaded stays", "if r1 == 5 goto L2\nL1: r3 = *(u32 *)(r10 - 4)\nr0 = 1\nr0 += r3\nexit\nL2: r3 = *(u32 *)(r10 - 4)\nr0 = 4\nr0 ^= r3\nexit", bpf.V1, 9, ""},
 		{"a jump to the same is no tail", "if r1 == 5 goto L2\nL1: r0 = 1\nexit\nL2: goto L1", bpf.V3, 2, ""},
+		{"rotate", "r3 = 4\nif r1 == 0 goto L6\nL7: goto L2\nL1: r3 += 4\nif r3 == 64 goto L4\nL2: r2 = *(u32 *)(r1 + 8)\nL3: if r2 == r3 goto L5\ngoto L1\nL6: if r5 != 0 goto L4\nL5: r0 = 1\nexit\nL4: r0 = 2\nexit", bpf.V1, 12, "if r1 == 0 goto L6; r2 = "},
+		{"a head that is fallen into stays", "r3 = 4\nif r1 == 0 goto L6\nL7: r3 += r5\nL1: r3 += 4\nif r3 == 64 goto L4\nL2: r2 = *(u32 *)(r1 + 8)\nL3: if r2 == r3 goto L5\ngoto L1\nL6: if r5 != 0 goto L4\nL5: r0 = 1\nexit\nL4: r0 = 2\nexit", bpf.V1, 13, ""},
+		{"a head that leads into the body stays", "r3 = 4\nif r1 == 0 goto L6\nL7: goto L2\nL1: r3 += 4\nif r3 == 64 goto L3\nL2: r2 = *(u32 *)(r1 + 8)\nL3: if r2 == r3 goto L5\ngoto L1\nL6: if r5 != 0 goto L4\nL5: r0 = 1\nexit\nL4: r0 = 2\nexit", bpf.V1, 13, ""},
 		{"move", "if r1 == 5 goto L2\nr0 = 3\ngoto L4\nL2: r0 = 7\nexit\nL4: r0 += 1\nexit", bpf.V1, 6, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -220,4 +223,35 @@ func random(rng *rand.Rand) *bpf.Function {
 		fn.Blocks = append(fn.Blocks, b)
 	}
 	return fn
+}
+
+// Where the verifier is not asked, a branch of known outcome goes that it learns
+// nothing from that anybody needs.
+func TestKnownWhereNobodyIsAsked(t *testing.T) {
+	const (
+		head = "w1 = w2\nif r1 > 5 goto L2\nL1: r0 = 1\n"
+		tail = "exit\nL2: r0 = 2\nexit\nL3: r0 = 3\nexit"
+	)
+	for _, tt := range []struct {
+		name, src string
+		saved     int
+	}{
+		{"nobody reads what is compared", head + "if r1 > 7 goto L3\nL4: r0 += r2\n" + tail, 3},
+		{"two, one after the other", head + "if r1 > 7 goto L3\nL4: r0 += r2\nif r1 > 6 goto L3\nL5: " + tail, 4},
+		{"it is read", head + "if r1 > 7 goto L3\nL4: r0 += r1\n" + tail, 0},
+		{"a copy of it is read", "w1 = w2\nr3 = r1\nif r1 > 5 goto L2\nL1: r0 = 1\nif r1 > 7 goto L3\nL4: r0 += r3\n" + tail, 0},
+		{"a copy of it in the frame is read", "w1 = w2\n*(u64 *)(r10 - 8) = r1\nif r1 > 5 goto L2\nL1: r0 = 1\nif r1 > 7 goto L3\nL4: r1 = *(u64 *)(r10 - 8)\nr0 += r1\n" + tail, 0},
+		{"it is read on the way that is not taken", head + "if r1 > 7 goto L3\nL4: r0 += r2\nexit\nL2: r0 = 2\nexit\nL3: r0 = r1\nexit", 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fn := parse(t, tt.src)
+			out := jumps.Simplify(context.Background(), fn, windows.Target{Level: bpf.V3}, true)
+			if err := encode.New(encode.Options{}).SameShape(context.Background(), fn, out); err != nil {
+				t.Fatal(err)
+			}
+			if saved := fn.Slots() - out.Slots(); saved != tt.saved {
+				t.Errorf("%d slots saved, want %d: %s", saved, tt.saved, format(out))
+			}
+		})
+	}
 }

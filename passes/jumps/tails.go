@@ -129,7 +129,7 @@ func (e *editor) mergeTails() bool {
 		}
 	}
 	for b := range c.places {
-		if x, ok := m.worthwhile(b); ok && m.compatible(x) && e.alike(&m, x) {
+		if x, ok := m.worthwhile(b); ok && m.compatible(x) && e.alike(&m, x) && (e.confirmed || e.unasked(&m, x)) {
 			m.add(x)
 		}
 	}
@@ -146,10 +146,11 @@ type merger struct {
 	stays  map[class]place // likewise, of those that can't go
 	jumper map[int]int     // by block, the last one that jumps to it
 	merges []merge
-	cut    map[int]int // by block that will jump away, from where on
-	kept   map[int]int // by block that is jumped into, the last place
-	facts  *flow.Facts // once they are wanted
-	needs  *flow.Needs // likewise
+	cut    map[int]int          // by block that will jump away, from where on
+	kept   map[int]int          // by block that is jumped into, the last place
+	facts  *flow.Facts          // once they are wanted
+	needs  *flow.Needs          // likewise
+	states map[int][]flow.State // likewise, by block
 }
 
 // worthwhile finds the earliest place of a block from which on it does what
@@ -261,10 +262,7 @@ func (m *merger) blocks() []*bpf.Block {
 // which place.
 func (m *merger) labels() (map[place]bpf.Label, map[place]place) {
 	labels, away := map[place]bpf.Label{}, map[place]place{}
-	free := bpf.Label(1)
-	for _, b := range m.fn.Blocks {
-		free = max(free, b.Label+1)
-	}
+	free := freeLabel(m.fn)
 	for _, x := range m.merges {
 		away[x.from] = x.to
 		label := m.fn.Blocks[x.to.block].Label

@@ -20,6 +20,14 @@ func skippedJumps(c *code) []span {
 	return []span{{last, last}}
 }
 
+// noOpposite: what JSET does in one branch takes two where it leads the other way.
+func noOpposite(c *code, s span) string {
+	if c.list[s.to].Op.Jump() != bpf.OpJSet {
+		return ""
+	}
+	return "JSET has no opposite"
+}
+
 // knownBranches: the facts say which way it goes.
 func knownBranches(c *code) []span {
 	last := len(c.list) - 1

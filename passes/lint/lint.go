@@ -27,6 +27,9 @@ type Site struct {
 type pattern struct {
 	name string
 	find func(c *code) []span
+	// why says why a site that nobody proposes anything for is left, if it is for
+	// a reason that can be told by its look.
+	why func(c *code, s span) string
 }
 
 // span is a stretch of a block's instructions: the first and the last.
@@ -34,23 +37,23 @@ type span struct{ from, to int }
 
 // patterns is all of them, in the order in which they are reported.
 var patterns = []pattern{
-	{"relocated offset moved, then added", movedOffsets},
-	{"narrow loads put together", narrowLoads},
-	{"immediate in a register only to be stored", storedImmediates},
-	{"adjacent immediate stores", immediateStores},
-	{"value stored piece by piece", piecewiseStores},
-	{"narrow load and store pairs", copyPairs},
-	{"mask, then branch", maskedBranches},
-	{"mask or extension without effect", idleMasks},
-	{"branch over a jump", skippedJumps},
-	{"value loaded that a register has", reloads},
-	{"store of what is there", restores},
-	{"equal tails", nil}, // found over a whole function
-	{"branch of known outcome", knownBranches},
-	{"dead instruction", dead},
-	{"addition before an addition or an access", addChains},
-	{"long immediate that a short one can be", longImmediates},
-	{"sign bit by a mask", signMasks},
+	{name: "relocated offset moved, then added", find: movedOffsets},
+	{name: "narrow loads put together", find: narrowLoads},
+	{name: "immediate in a register only to be stored", find: storedImmediates},
+	{name: "adjacent immediate stores", find: immediateStores},
+	{name: "value stored piece by piece", find: piecewiseStores},
+	{name: "narrow load and store pairs", find: copyPairs},
+	{name: "mask, then branch", find: maskedBranches, why: otherWay},
+	{name: "mask or extension without effect", find: idleMasks},
+	{name: "branch over a jump", find: skippedJumps, why: noOpposite},
+	{name: "value loaded that a register has", find: reloads},
+	{name: "store of what is there", find: restores},
+	{name: "equal tails"}, // found over a whole function
+	{name: "branch of known outcome", find: knownBranches},
+	{name: "dead instruction", find: dead},
+	{name: "addition before an addition or an access", find: addChains},
+	{name: "long immediate that a short one can be", find: longImmediates},
+	{name: "sign bit by a mask", find: signMasks},
 }
 
 // Patterns is the names of the patterns, in the order of reports.
@@ -71,6 +74,7 @@ type code struct {
 	lives  []flow.Live  // likewise
 	facts  *flow.Facts
 	big    bool
+	level  bpf.Level
 }
 
 // Find is the sites in a function, by pattern and place, each with why it was
@@ -87,7 +91,7 @@ func Find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]Site, erro
 			continue
 		}
 		c := &code{
-			fn: fn, block: b, list: block.Code, facts: facts, big: t.BigEndian,
+			fn: fn, block: b, list: block.Code, facts: facts, big: t.BigEndian, level: t.Level,
 			states: facts.Block(b), lives: append([]flow.Live{needs.In(b)}, needs.Block(b)...),
 		}
 		for _, p := range patterns {
@@ -97,6 +101,9 @@ func Find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]Site, erro
 			for _, s := range p.find(c) {
 				site := Site{Pattern: p.name, Function: fn.Name, Block: b, At: s.from, Last: s.to}
 				site.Why = judge.why(ctx, b, s)
+				if (site.Why == unseen || site.Why == noSlots) && p.why != nil {
+					site.Why = cmp.Or(p.why(c, s), site.Why)
+				}
 				out = append(out, site)
 			}
 		}

@@ -45,6 +45,14 @@ func maskedBranches(c *code) (out []span) {
 	return []span{{d, last}}
 }
 
+// otherWay: JSET leads on where a bit is set.
+func otherWay(c *code, s span) string {
+	if c.list[s.to].Op.Jump() != bpf.OpJEq {
+		return ""
+	}
+	return "the branch would lead the other way, which takes a jump in place of the mask"
+}
+
 // idleMasks: a mask that clears no bit that may be set, or none that is read.
 func idleMasks(c *code) (out []span) {
 	for i, in := range c.list {
@@ -85,7 +93,7 @@ func addChains(c *code) (out []span) {
 		switch {
 		case use.Op == bpf.ClassALU64|bpf.OpAdd && use.Ref == 0:
 			out = append(out, span{i, at[0]})
-		case more || len(at) != 1 || in.Imm != int64(int16(in.Imm)):
+		case more || len(at) != 1 || in.Imm != int64(int16(in.Imm)) || use.Ref != 0:
 		case plain(use) && use.Src == in.Dst, isRegisterStore(use) && use.Dst == in.Dst && use.Src != in.Dst, isImmediateStore(use):
 			out = append(out, span{i, at[0]})
 		}
@@ -99,7 +107,7 @@ func longImmediates(c *code) (out []span) {
 		if in.Op != bpf.LoadImm64 {
 			continue
 		}
-		short := in.Imm == int64(int32(in.Imm)) || in.Imm == int64(uint32(in.Imm))
+		short := in.Imm == int64(int32(in.Imm)) || in.Imm == int64(uint32(in.Imm)) && c.level >= bpf.V3
 		switch {
 		case in.Ref == 0 && in.Src == bpf.PseudoImm && short:
 			out = append(out, span{i, i})

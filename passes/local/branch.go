@@ -1,6 +1,8 @@
 package local
 
 import (
+	"slices"
+
 	"github.com/k2cc/k2cc/bpf"
 )
 
@@ -10,11 +12,13 @@ const maxPeel = 6
 
 // branch finds the cheapest jump on the condition of the window's conditional
 // jump: on another register, or on what the compared one was before the last
-// operations on it, which then need not be done. Where no kernel will be asked
-// the comparison keeps its form, from which the verifier learns bounds.
+// operations on it, which then need not be done.
 func branch(v *view) code {
 	last := len(v.code) - 1
-	if last < 0 || !v.k.w.Confirmed || !v.code[last].IsCondJump() || v.code[last].hole != 0 || v.cond.known() || v.k.skip(v.code[last]) {
+	if last < 0 || !v.code[last].IsCondJump() || v.code[last].hole != 0 || v.cond.known() || v.k.skip(v.code[last]) {
+		return nil
+	}
+	if !v.k.w.Confirmed && !v.forgets(last) {
 		return nil
 	}
 	old := v.code[last]
@@ -37,6 +41,21 @@ func branch(v *view) code {
 		left = v.k.view(peeled)
 	}
 	return best
+}
+
+// forgets tells whether the registers that the jump compares are made in the
+// window and not read behind it. From a comparison of others the verifier learns
+// bounds, so that where no kernel will be asked it keeps its form.
+func (v *view) forgets(jump int) bool {
+	for r := range bpf.R10 {
+		if !v.code[jump].reads().Has(r) {
+			continue
+		}
+		if v.k.w.Needs.Regs[r] != 0 || !slices.ContainsFunc(v.code, func(in inst) bool { return in.writes().Has(r) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // peel takes out the last instruction that writes r, where nothing else needs

@@ -131,6 +131,7 @@ var transforms = [...]transform{
 	{"rebuild", rebuild},
 	{"forward", forward},
 	{"coalesce", coalesce},
+	{"share", share},
 	{"drop-store", dropStores},
 	{"merge-stores", mergeStores},
 	{"branch", branch},

@@ -28,6 +28,8 @@ type program struct {
 	want    string // "" where nothing is to be found
 	big     bool
 	atomics bool
+	limited bool // no more machine code than before
+	unasked bool // no kernel is asked
 }
 
 func (p program) window(t testing.TB) *windows.Window {
@@ -56,7 +58,8 @@ func (p program) window(t testing.TB) *windows.Window {
 	w.Level, w.BigEndian, w.Atomics = max(p.level, bpf.V1), p.big, p.atomics
 	w.Shared = map[flow.Kind]bool{flow.KindMapValue: true, flow.KindOther: true}
 	// Comparisons may change their form only where the kernel is asked.
-	w.Confirmed = len(w.Code) > 0 && w.Code[len(w.Code)-1].IsCondJump()
+	w.Confirmed = len(w.Code) > 0 && w.Code[len(w.Code)-1].IsCondJump() && !p.unasked
+	w.Costs.Limits.Code.Set = p.limited
 	return w
 }
 
@@ -440,6 +443,60 @@ func TestBranches(t *testing.T) {
 			name: "mask before the compare", needs: "r5", facts: "r5 = scalar[0,65535]",
 			code: "r5 &= 65535\nif r5 == 0xa888 goto L1",
 			want: "if r5 == 43144 goto L1",
+		},
+	})
+}
+
+// Where no kernel is asked, comparisons change only where the verifier learns
+// nothing from them that matters.
+func TestBranchesUnasked(t *testing.T) {
+	run(t, []program{
+		{
+			name: "bit test", needs: "", unasked: true,
+			code: "r1 = *(u32 *)(r8 + 0)\nr1 &= 8\nif r1 != 0 goto L1",
+			want: "r1 = *(u32 *)(r8 + 0)\nif r1 & 8 goto L1",
+		},
+		{
+			name: "copy shifted and compared", facts: "r2 = scalar(b20); r3 = scalar(b20)", needs: "r3", unasked: true,
+			code: "r1 = *(u32 *)(r8 + 0)\nr4 = r3\nr4 >>= 32\nif r1 != r4 goto L1",
+			want: "r1 = *(u32 *)(r8 + 0)\nr2 >>= 32\nif r1 != r2 goto L1",
+		},
+		{
+			name: "of what is needed", needs: "r1", unasked: true,
+			code: "r1 = *(u32 *)(r8 + 0)\nr2 = r1\nr2 &= 8\nr1 = r2\nif r2 != 0 goto L1",
+			want: "r1 = *(u32 *)(r8 + 0)\nr1 &= 8\nif r1 != 0 goto L1",
+		},
+		{
+			name: "of what was there before", facts: "r2 = scalar[0,255]", needs: "", level: bpf.V3, unasked: true,
+			code: "if r2 != 0 goto L1",
+		},
+	})
+}
+
+func TestShare(t *testing.T) {
+	run(t, []program{
+		{
+			name: "a zero stored, then an argument", needs: "r1 r2 r4 [r10-12:4]", limited: true,
+			code: "r1 = 0\n*(u32 *)(r10 - 12) = r1\nr2 = r10\nr2 += -12\nr1 = r7\nr4 = 0",
+			want: "r4 = 0\n*(u32 *)(r10 - 12) = r4\nr2 = r10\nr2 += -12\nr1 = r7",
+		},
+		{
+			name: "of which other bits are stored", needs: "r1 r4 [r10-12:4]", level: bpf.V3,
+			code: "w1 = -16\n*(u32 *)(r10 - 12) = r1\nr1 = r7\nr4 = *(u32 *)(r10 - 12)",
+			want: "w4 = -16\n*(u32 *)(r10 - 12) = r4\nr1 = r7",
+		},
+		{
+			name: "a frame address stored, then an argument", needs: "r1 r3 [r10-8:8] [r10-16:8]",
+			code: "r1 = r10\nr1 += -16\n*(u64 *)(r10 - 8) = r1\nr1 = r7\nr3 = r10\nr3 += -16",
+			want: "r3 = r10\nr3 += -16\n*(u64 *)(r10 - 8) = r3\nr1 = r7",
+		},
+		{
+			name: "the register is in use", needs: "r1 r4 [r10-12:4] [r10-24:4]", limited: true,
+			code: "r1 = 0\n*(u32 *)(r10 - 12) = r1\n*(u32 *)(r10 - 24) = r4\nr1 = r7\nr4 = 0",
+		},
+		{
+			name: "another number", needs: "r1 r4 [r10-12:4]", limited: true,
+			code: "r1 = 0\n*(u32 *)(r10 - 12) = r1\nr1 = r7\nr4 = 1",
 		},
 	})
 }

@@ -23,9 +23,7 @@ func (v *view) rebuildAt(i int) code {
 	if g.care == 0 {
 		return nil
 	}
-	hole := inst{Instruction: bpf.Instruction{Dst: in.Dst}, id: in.id, hole: g.value}
-	left := v.k.clean(v.code.with(i, hole))
-	at := left.code.find(in.id)
+	left, at := v.without(i, g)
 	limit, base := v.code.price(), left.code.price()
 	var best code
 	for p := at; p >= 0; p-- {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/k2cc/k2cc/bpf"
-	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
@@ -14,16 +13,20 @@ import (
 const maxCarried = 8
 
 // Carry is the function without loads of what registers had but have no more:
-// another register keeps that, as far as this makes the function smaller. It fails
-// only where ctx ends.
+// another register keeps that, as far as this makes the function smaller. Where no
+// kernel is asked nothing is done: the verifier may walk more for what it has to
+// remember. It fails only where ctx ends.
 func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
+	if !t.Confirmed {
+		return fn, nil
+	}
 	tried := map[place]bool{}
 	for range maxCarried {
 		facts, needs, err := analyze(ctx, fn, t)
 		if err != nil {
 			return fn, ctx.Err()
 		}
-		w := newWebs(fn, facts, needs)
+		w := newWebs(fn, facts, needs, t)
 		k, ok := w.carried(facts, tried)
 		if !ok {
 			break
@@ -39,36 +42,6 @@ func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.T
 		}
 	}
 	return fn, ctx.Err()
-}
-
-// worthwhile tells whether out is smaller than fn, and its machine code as well,
-// with what it takes to save registers for the caller.
-func worthwhile(fn, out *bpf.Function) bool {
-	return out.Slots() < fn.Slots() && machineCode(out) <= machineCode(fn)
-}
-
-// machineCode estimates the bytes of machine code.
-func machineCode(fn *bpf.Function) int {
-	n := savedRegisters(fn) * savingBytes
-	for _, b := range fn.Blocks {
-		n += cost.Of(b.Code).Bytes
-	}
-	return n
-}
-
-// savingBytes is what it takes to push a register and to pop it (x86-64).
-const savingBytes = 4
-
-// savedRegisters is how many registers the function uses that it has to leave as
-// they were.
-func savedRegisters(fn *bpf.Function) (n int) {
-	used := usedRegisters(fn)
-	for r := bpf.R6; r < bpf.R10; r++ {
-		if used.Has(r) {
-			n++
-		}
-	}
-	return n
 }
 
 func usedRegisters(fn *bpf.Function) (used bpf.Registers) {
@@ -191,12 +164,11 @@ func (w *webs) carry(ctx context.Context, c *encode.Checker, facts *flow.Facts, 
 			only = append(only, u)
 		}
 	}
-	thin, err := proveReuses(ctx, c, kept, only, t)
+	out, err := proveReuses(ctx, c, kept, only, t)
 	if err != nil {
 		return nil, err
 	}
-	out, err := Take(ctx, c, thin.fn, t, Coalesce)
-	if err != nil {
+	if out, err = Take(ctx, c, out, t, Coalesce); err != nil {
 		return nil, err
 	}
 	if lower, err := lower.Prove(ctx, c, out, t); err == nil {
@@ -207,7 +179,7 @@ func (w *webs) carry(ctx context.Context, c *encode.Checker, facts *flow.Facts, 
 
 // lower takes registers out of use that the function has to save for its caller,
 // the last ones first, where others can hold what they hold.
-var lower = Step{"lower", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var lower = Step{Name: "lower", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	c := w.coloring()
 	for r := bpf.R9; r >= bpf.R6; r-- {
 		c.vacate(r)

@@ -9,8 +9,9 @@ import (
 )
 
 // keep keeps an address that is wanted several times, in the frame or of a map or
-// global data, in a register that nobody uses and that survives calls: each time
-// but the first is then a copy, in place of what takes two slots.
+// global data, in a register that nobody uses meanwhile: each time but the first is
+// then a copy, in place of what takes two slots, or nothing, where the copy can have
+// the same register.
 func (w *webs) keep() (*bpf.Function, windows.Renaming) {
 	at := windows.Identity(len(w.fn.Blocks))
 	k, ok := w.bestAddress()
@@ -30,7 +31,7 @@ func (w *webs) keep() (*bpf.Function, windows.Renaming) {
 		}
 		b.Code = slices.Replace(b.Code, p.i, p.i+k.length(), now...)
 	}
-	for b := range k.behind {
+	for b := range k.lives {
 		at[b][k.reg] = k.holder()
 	}
 	return out, at
@@ -65,25 +66,32 @@ type address struct {
 	first  place        // where it is computed
 	uses   []place      // where it is computed again, from the last to the first of each block
 	behind map[int]bool // blocks that control only gets to through that of first
+	lives  map[int]bool // blocks at whose start it is still wanted
+	saved  int          // slots, as far as that can be told
 }
 
 // bestAddress finds the address that saves most.
 func (w *webs) bestAddress() (best address, ok bool) {
-	reg, ok := w.spare()
-	if !ok {
-		return best, false
-	}
 	order, sites := w.addresses()
+	definers, tried := w.definers(), 0
 	for _, a := range order {
 		places := sites[a]
-		for i, first := range places[:max(0, min(len(places)-2, maxFirst))] {
-			a := address{wanted: a, reg: reg, first: first, behind: w.behind(first.block)}
+		if len(places) < 2 {
+			continue
+		}
+		if tried++; tried > maxAddresses {
+			break
+		}
+		for i, first := range places[:min(len(places)-1, maxFirst)] {
+			a := address{wanted: a, first: first, behind: w.behind(first.block)}
+			a.saved = -w.copyLeft(first, a.length(), definers)
 			for _, p := range slices.Backward(places) {
 				if a.behind[p.block] || p.block == first.block && p.i > first.i {
 					a.uses = append(a.uses, p)
+					a.saved += 2 - w.copyLeft(p, a.length(), definers)
 				}
 			}
-			if len(a.uses) >= 2 && len(a.uses) > len(best.uses) {
+			if a.saved > max(0, best.saved) && w.room(&a) {
 				best = a
 			}
 			if len(a.uses) == len(places)-1-i {
@@ -91,26 +99,93 @@ func (w *webs) bestAddress() (best address, ok bool) {
 			}
 		}
 	}
-	return best, len(best.uses) > 0
+	return best, best.saved > 0
 }
 
-// maxFirst bounds how many places are looked at as the first one.
-const maxFirst = 4
+// maxAddresses bounds how many addresses are looked at, maxFirst how many places
+// as the first one of each.
+const (
+	maxAddresses = 64
+	maxFirst     = 4
+)
 
-// spare is a register that survives calls and that nobody names.
-func (w *webs) spare() (bpf.Register, bool) {
-	var used bpf.Registers
+// definers counts the instructions that define each web.
+func (w *webs) definers() map[node]int {
+	out := map[node]int{}
+	for _, b := range w.graph.Order() {
+		for i, in := range w.fn.Blocks[b].Code {
+			if dst := w.sites[b][i].dst; dst != none && in.Writes().Has(in.Dst) {
+				out[w.find(dst)]++
+			}
+		}
+	}
+	return out
+}
+
+// copyLeft is 1 where the copy of an address that stands for what computes it, in
+// n instructions, can't have the address's own register.
+func (w *webs) copyLeft(at place, n int, definers map[node]int) int {
+	if web := w.find(w.sites[at.block][at.i].dst); w.fixed[web] || definers[web] > n {
+		return 1
+	}
+	return 0
+}
+
+// room finds a register that nobody uses while the address is wanted, and where
+// that is. Those that the function uses elsewhere come first: they are saved for
+// its caller anyhow.
+func (w *webs) room(a *address) bool {
+	a.lives = map[int]bool{}
+	ends := map[int]int{} // by block, up to where it is wanted
+	for _, p := range a.uses {
+		ends[p.block] = max(ends[p.block], p.i)
+	}
+	var work []int
+	want := func(b int) {
+		if b != a.first.block && !a.lives[b] {
+			a.lives[b] = true
+			work = append(work, b)
+		}
+	}
+	for b := range ends {
+		want(b)
+	}
+	for len(work) > 0 {
+		b := work[len(work)-1]
+		work = work[:len(work)-1]
+		for _, p := range w.graph.Preds(b) {
+			if w.graph.Reachable(p) {
+				ends[p] = len(w.fn.Blocks[p].Code)
+				want(p)
+			}
+		}
+	}
+	var busy, used bpf.Registers
+	for b, end := range ends {
+		from := 0
+		if b == a.first.block {
+			from = a.first.i
+		} else {
+			busy |= w.liveIn[b]
+		}
+		for i := from; i < end; i++ {
+			busy |= w.sites[b][i].live | w.fn.Blocks[b].Code[i].Writes()
+		}
+	}
 	for _, b := range w.fn.Blocks {
 		for _, in := range b.Code {
 			used |= in.Reads() | in.Writes()
 		}
 	}
-	for r := bpf.R6; r < bpf.R10; r++ {
-		if !used.Has(r) {
-			return r, true
+	for _, want := range []bpf.Registers{used, ^used} {
+		for r := range bpf.R10 {
+			if want.Has(r) && !busy.Has(r) {
+				a.reg = r
+				return true
+			}
 		}
 	}
-	return 0, false
+	return false
 }
 
 // addresses is the places where addresses are computed, by address and in order,

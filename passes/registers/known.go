@@ -17,7 +17,8 @@ func (w *webs) known(facts *flow.Facts) *bpf.Function {
 		code := out.Blocks[b].Code[:0:0]
 		for i, in := range w.fn.Blocks[b].Code {
 			computes := (in.IsALU() || in.Op == bpf.LoadImm64) && in.Dst < bpf.R10
-			if !computes || !same(states[i].Regs[in.Dst], states[i+1].Regs[in.Dst]) {
+			was, is := states[i].Regs[in.Dst], states[i+1].Regs[in.Dst]
+			if !computes || !same(was, is) && !(halfReturned(w.fn, b, i) && sameHalf(was, is)) {
 				code = append(code, in)
 			}
 		}
@@ -33,4 +34,16 @@ func same(a, b flow.Value) bool {
 	}
 	constant := a.Kind == flow.KindScalar && a.Mask == 0 && b.Mask == 0
 	return constant && a.Bits == b.Bits || a.Base != 0 && a.Base == b.Base && a.Offset == b.Offset
+}
+
+// halfReturned tells whether an instruction sets a result of which callers take
+// the low half.
+func halfReturned(fn *bpf.Function, b, i int) bool {
+	code := fn.Blocks[b].Code
+	return fn.HalfResult && code[i].Dst == bpf.R0 && returns(code[i+1:])
+}
+
+// sameHalf tells whether the low halves of two values are known to be equal.
+func sameHalf(a, b flow.Value) bool {
+	return a.Kind == flow.KindScalar && b.Kind == flow.KindScalar && uint32(a.Mask|b.Mask|(a.Bits^b.Bits)) == 0
 }

@@ -9,6 +9,7 @@ import (
 	"math/bits"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/cost"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/windows"
@@ -16,32 +17,37 @@ import (
 
 // Step is a change of a function's registers.
 type Step struct {
-	Name  string
+	Name string
+	// then is what shows what the step is worth.
+	then  []Step
 	apply func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming)
 }
 
 // Coalesce gives the two registers of a copy one name.
-var Coalesce = Step{"coalesce", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var Coalesce = Step{Name: "coalesce", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	c := w.coloring()
 	c.coalesceAll()
 	return c.function(), c.renaming()
 }}
 
 // Known leaves out what computes what is there already.
-var Known = Step{"known", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var Known = Step{Name: "known", apply: func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	return w.known(facts), windows.Identity(len(w.fn.Blocks))
 }}
 
 // Steps is all changes that are worth trying by themselves, in order.
 var Steps = [...]Step{
-	{"immediates", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+	{Name: "immediates", apply: func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.immediates(facts, t.Level), w.coloring().renaming()
 	}},
 	Coalesce,
-	{"rebase", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	{Name: "split", apply: func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+		return w.split(facts, t)
+	}},
+	{Name: "rebase", apply: func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.rebase(facts)
 	}},
-	{"fold", func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	{Name: "fold", apply: func(w *webs, facts *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 		return w.fold(facts), windows.Identity(len(w.fn.Blocks))
 	}},
 	Known,
@@ -49,15 +55,21 @@ var Steps = [...]Step{
 
 // Keep keeps an address in a register of its own. It is for code to which nothing
 // else is done any more: where an address is computed, other passes may do without.
-var Keep = Step{"keep", func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+var Keep = Step{Name: "keep", then: []Step{Coalesce}, apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	return w.keep()
+}}
+
+// Gather has one register hold the address that accesses to one section start
+// from. It is for such code as Keep is for.
+var Gather = Step{Name: "gather", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	return w.gather()
 }}
 
 // Sink is a step that takes constants out of registers as "immediates" does, and
 // sets what is returned right before the exits. Of the live ranges that this may
 // be done with (see Sinkable) it leaves alone those in keep, by number.
 func Sink(keep map[int]bool) Step {
-	return Step{"sink", func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
+	return Step{Name: "sink", apply: func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
 		s := w.constants(facts, t.Level)
 		whole, part := s.sinkable()
 		gone, copied := map[node]bool{}, map[node]bool{}
@@ -74,14 +86,14 @@ func Sink(keep map[int]bool) Step {
 // Sinkable counts the live ranges that Sink may do something with: first those
 // that it does away with, then those of which it leaves other uses.
 func Sinkable(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (whole, part int) {
-	w, p := newWebs(fn, facts, needs).constants(facts, t.Level).sinkable()
+	w, p := newWebs(fn, facts, needs, t).constants(facts, t.Level).sinkable()
 	return len(w), len(p)
 }
 
 // Apply is the function with a step applied, and where the old function holds
 // what the new one has in its registers. The input is not changed.
 func (s Step) Apply(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (*bpf.Function, windows.Renaming) {
-	return s.apply(newWebs(fn, facts, needs), facts, t)
+	return s.apply(newWebs(fn, facts, needs, t), facts, t)
 }
 
 // Prove is the function with the step applied and proven to do what it did.
@@ -114,9 +126,15 @@ func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps)
 const repeats = 8
 
 // Simplify is the function after all of Steps and Reuse, as far as they make it
-// smaller and are proven. It fails only where ctx ends.
+// smaller and are proven. Where the kernel will not be asked, only copies of whole
+// registers go, and loads of what is there: what the verifier learns of one of two
+// equal numbers, it then knows of both. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	fn, err := Take(ctx, c, fn, t, Steps[:]...)
+	steps := Steps[:]
+	if !t.Confirmed {
+		steps = []Step{Coalesce}
+	}
+	fn, err := Take(ctx, c, fn, t, steps...)
 	if err != nil {
 		return fn, err
 	}
@@ -131,10 +149,8 @@ func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Ta
 			if err != nil {
 				return fn, ctx.Err()
 			}
-			out, at := s.Apply(fn, facts, needs, t)
-			if out.Slots() >= fn.Slots() || s.prove(ctx, c, &encode.Steps{
-				Old: fn, New: out, Facts: facts, Before: needs, Holders: at, BigEndian: t.BigEndian,
-			}) != nil {
+			out, ok := s.better(ctx, c, fn, facts, needs, t)
+			if !ok {
 				break
 			}
 			fn = out
@@ -142,6 +158,49 @@ func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Ta
 		}
 	}
 	return fn, ctx.Err()
+}
+
+// better is the function with the step applied and proven, if that is smaller.
+func (s Step) better(ctx context.Context, c *encode.Checker, fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) (*bpf.Function, bool) {
+	out, at := s.Apply(fn, facts, needs, t)
+	if out == fn || len(s.then) == 0 && out.Slots() >= fn.Slots() {
+		return nil, false
+	}
+	err := s.prove(ctx, c, &encode.Steps{
+		Old: fn, New: out, Facts: facts, Before: needs, Holders: at, BigEndian: t.BigEndian,
+	})
+	for _, next := range s.then {
+		if err == nil {
+			out, err = next.Prove(ctx, c, out, t)
+		}
+	}
+	if err != nil || out.Slots() >= fn.Slots() {
+		return nil, false
+	}
+	return out, t.Confirmed || machineCode(out) <= machineCode(fn)
+}
+
+// machineCode estimates the bytes that a function takes on x86-64, but for what is
+// the same for all (arch/x86/net/bpf_jit_comp.c).
+func machineCode(fn *bpf.Function) int {
+	n := 0
+	var used bpf.Registers
+	for _, b := range fn.Blocks {
+		for _, in := range b.Code {
+			n += cost.Bytes(in)
+			used |= in.Reads() | in.Writes()
+		}
+	}
+	for r := bpf.R6; r < bpf.R10; r++ {
+		switch {
+		case !used.Has(r):
+		case r == bpf.R6:
+			n += 2 // push and pop of RBX
+		default:
+			n += 4 // of R13 to R15
+		}
+	}
+	return n
 }
 
 func analyze(ctx context.Context, fn *bpf.Function, t windows.Target) (*flow.Facts, *flow.Needs, error) {
@@ -167,13 +226,16 @@ func (c *coloring) function() *bpf.Function {
 			continue
 		}
 		code := block.Code[:0:0]
+		if len(block.Code) > 0 {
+			code = append(code, c.copied(place{b, -1}, block.Code[0].Pos)...)
+		}
 		for i, in := range block.Code {
 			s := c.sites[b][i]
 			in = c.renamed(b, i, in)
 			if c.copies[b][i] && s.dst != none && s.src != none && in.Dst == in.Src {
 				continue
 			}
-			code = append(code, in)
+			code = append(append(code, in), c.copied(place{b, i}, in.Pos)...)
 		}
 		block.Code = code
 	}

@@ -52,6 +52,9 @@ func TestSimplify(t *testing.T) {
 		{"the copy stays behind", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr3 = r7\nr7 += 14\nr0 = 1\nif r7 > r2 goto L2\nr0 = *(u8 *)(r3 + 2)\nL2:\nexit", 7, "r0 = *(u8 *)(r7 - 12)"},
 		{"moved on one way only", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr4 = *(u32 *)(r1 + 12)\nr0 = 1\nif r4 > 5 goto L3\nr3 = r7\nr3 += 14\nif r3 > r2 goto L2\nL3:\nr3 = r7\nr3 += 20\nif r3 > r2 goto L2\nr0 = *(u8 *)(r7 + 2)\nL2:\nexit", 12, ""},
 		{"a pointer that is added to stays", "r7 = *(u32 *)(r1 + 0)\nr2 = *(u32 *)(r1 + 4)\nr4 = *(u32 *)(r1 + 12)\nr3 = r7\nr3 += 14\nr0 = 1\nif r3 > r2 goto L2\nr4 &= 7\nr4 += r7\nr0 = *(u8 *)(r4 + 2)\nL2:\nexit", 11, ""},
+		{"saved around a call on one way", "r6 = r1\ncall 7\nr7 = *(u32 *)(r6 + 12)\nif r7 == 0 goto L2\nL1:\nr8 = r0\ncall 8\nr0 = r8\nL2:\nr0 += r7\n*(u64 *)(r10 - 8) = r0\nr0 = 0\nexit", 10, "call 7\nr8 = r0"},
+		{"a call's results on two ways, saved around a third", "r7 = *(u32 *)(r1 + 12)\nr6 = *(u32 *)(r1 + 16)\nif r7 == 0 goto L1\ncall 7\ngoto L2\nL1:\ncall 8\nL2:\nr6 += 1\nif r6 == 4 goto L3\nr8 = r0\ncall 7\nr0 = r8\nL3:\nr0 += r7\nr0 *= r6\n*(u64 *)(r10 - 8) = r0\nr0 = 0\nexit", 15, "L2:\nr8 = r0"},
+		{"saved twice", "r6 = r1\ncall 7\nr7 = *(u32 *)(r6 + 12)\nif r7 == 0 goto L2\nL1:\nr8 = r0\ncall 8\nr0 = r8\nL2:\nr0 += r7\nif r7 == 8 goto L3\nr8 = r0\ncall 8\nr0 = r8\nL3:\n*(u64 *)(r10 - 8) = r0\nr0 = 0\nexit", 12, ""},
 		{"argument stays", "r6 = 7\ncall 7\nr1 = r6\nr2 = r6\ncall 23\nr0 = r6\nexit", 6, ""},
 		{"one of several constants stays", "call 7\nr6 = 7\nif r0 > 5 goto L2\nr6 = 8\nL2:\n*(u32 *)(r10 - 4) = r6\nr0 = 0\nexit", 7, ""},
 	} {
@@ -74,6 +77,7 @@ func TestSimplify(t *testing.T) {
 func TestKeep(t *testing.T) {
 	const (
 		peek  = "r2 = r10\nr2 += -8\nr1 = @1 ll\ncall 1\n"
+		read  = "r1 = @1 ll\nr1 = *(u32 *)(r1 + 0)\nr6 += r1\n"
 		start = "*(u64 *)(r10 - 8) = 0\nr6 = *(u32 *)(r1 + 12)\n"
 		end   = "r0 = r6\nexit"
 	)
@@ -87,6 +91,9 @@ func TestKeep(t *testing.T) {
 		{"of a function stays", start + peek + peek + peek + peek + end, 2, bpf.SymbolFunc},
 		{"three times", start + peek + "if r0 == 0 goto L2\n" + peek + "L2:\n" + peek + end, 1, 0},
 		{"twice", start + peek + peek + end, 0, 0},
+		{"twice, read through it", start + read + "call 7\nr6 += r0\n" + read + end, 2, bpf.SymbolData},
+		{"twice, and once read through it", start + peek + read + end, 1, bpf.SymbolData},
+		{"while registers are used elsewhere", "*(u64 *)(r10 - 8) = 0\nr7 = r1\nr8 = r1\nr9 = r1\nr6 = *(u32 *)(r7 + 12)\nr8 = *(u32 *)(r8 + 16)\nr9 = *(u32 *)(r9 + 20)\nr6 += r8\nr6 += r9\n" + peek + peek + peek + "r7 = 5\nr8 = 6\nr9 = 7\nr6 += r7\nr6 += r8\nr6 += r9\n" + end, 4, bpf.SymbolMap},
 		{"around a loop", start + "L2:\n" + peek + peek + peek + "r6 += -1\nif r6 != 0 goto L2\n" + end, 1, 0},
 		{"not all ways lead through the first", start + "if r6 == 0 goto L2\n" + peek + "L2:\n" + peek + "if r0 == 0 goto L3\n" + peek + "L3:\n" + peek + end, 1, 0},
 		{"other addresses", start + peek + strings.ReplaceAll(peek, "-8", "-16") + peek + end, 0, 0},
@@ -113,7 +120,7 @@ func TestRandom(t *testing.T) {
 	for seed := range uint64(400) {
 		fn := random(rand.New(rand.NewPCG(seed, 1)))
 		now := fn
-		for _, step := range registers.Steps {
+		for _, step := range append(registers.Steps[:], registers.Keep, registers.Coalesce) {
 			out, err := step.Prove(context.Background(), encode.New(encode.Options{}), now, target)
 			if err != nil {
 				t.Fatalf("seed %d: %s: %v\n%s", seed, step.Name, err, bpf.FormatBlocks(now.Blocks))
@@ -150,6 +157,9 @@ func run(t *testing.T, fn *bpf.Function) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if fn.HalfResult {
+		r0 = uint64(uint32(r0))
+	}
 	fmt.Fprintf(&out, "%#x, %d calls,", r0, calls)
 	for off := range uint64(64) {
 		fmt.Fprintf(&out, " %02x", e.Byte(frame-64+off))
@@ -166,10 +176,13 @@ func random(rng *rand.Rand) *bpf.Function {
 	for _, r := range []int{0, 6, 7, 8, 9} {
 		fmt.Fprintf(&src, "r%d = %d\n", r, rng.IntN(300))
 	}
+	for off := 8; off <= 64; off += 8 {
+		fmt.Fprintf(&src, "*(u64 *)(r10 - %d) = r%d\n", off, reg())
+	}
 	for b := range n {
 		for range rng.IntN(8) {
 			a, c := reg(), reg()
-			switch rng.IntN(9) {
+			switch rng.IntN(10) {
 			case 0, 1, 2:
 				fmt.Fprintf(&src, "r%d = r%d\n", a, c)
 			case 3:
@@ -182,6 +195,11 @@ func random(rng *rand.Rand) *bpf.Function {
 				fmt.Fprintf(&src, "*(u%d *)(r10 - %d) = r%d\n", 8<<rng.IntN(4), 8+8*rng.IntN(7), a)
 			case 7:
 				fmt.Fprintf(&src, "call 7\n")
+			case 8:
+				fmt.Fprintf(&src, "r%[1]d = r10\nr%[1]d += -16\nr%[2]d = *(u32 *)(r%[1]d - %[3]d)\n", a, c, 8*rng.IntN(4))
+				if a != c {
+					fmt.Fprintf(&src, "r%d = 0\n", a)
+				}
 			default:
 				fmt.Fprintf(&src, "r%d ^= %d\n", a, rng.IntN(300))
 			}
@@ -190,12 +208,17 @@ func random(rng *rand.Rand) *bpf.Function {
 			fmt.Fprintf(&src, "if r%d %s r%d goto L%d\nL%d:\n", reg(), []string{"==", ">", "s<", "!="}[rng.IntN(4)], reg(), 100+b+1+rng.IntN(n-b-1), 100+b+1)
 		}
 	}
-	src.WriteString("r0 += r6\nexit\n")
+	half := rng.IntN(2) == 0
+	if half {
+		src.WriteString("w0 = w6\nexit\n")
+	} else {
+		src.WriteString("r0 += r6\nexit\n")
+	}
 	blocks, err := bpf.Parse(src.String())
 	if err != nil {
 		panic(err)
 	}
-	return &bpf.Function{Name: "random", Context: bpf.ContextXDP, Blocks: blocks}
+	return &bpf.Function{Name: "random", Context: bpf.ContextXDP, Blocks: blocks, HalfResult: half}
 }
 
 // TestStepsAreProven plants a wrong immediate into what a step makes.

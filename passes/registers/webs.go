@@ -3,6 +3,7 @@ package registers
 import (
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
+	"github.com/k2cc/k2cc/windows"
 )
 
 // A web is a live range: definitions of a register and the uses that they
@@ -24,6 +25,7 @@ type site struct {
 	// that is written, behind the instruction.
 	dst, src node
 	result   node          // what an exit returns
+	made     node          // what a call leaves in R0
 	live     bpf.Registers // behind the instruction
 }
 
@@ -36,6 +38,8 @@ type webs struct {
 	// copies tells, by block and instruction, which leave in one register what
 	// another one holds.
 	copies [][]bool
+	// wide says that only those of all 64 bits count.
+	wide bool
 
 	liveIn []bpf.Registers // by block
 	entry  [][general]node // by block, what registers hold at its start
@@ -47,6 +51,12 @@ type webs struct {
 	bound  []bool         // by web: fixed by something else than an exit
 	forbid []bpf.Registers
 	edges  [][2]node // pairs of nodes whose webs interfere
+
+	// splitAt is the registers whose webs are split behind an instruction, or at
+	// the start of a block, which is before its instruction 0; parts what they are
+	// split into.
+	splitAt map[place]bpf.Register
+	parts   map[place]part
 }
 
 func (w *webs) newNode(r bpf.Register) node {
@@ -90,16 +100,28 @@ func (w *webs) fix(n node) {
 }
 
 // newWebs finds the live ranges of a function.
-func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
+func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs, t windows.Target) *webs {
+	w := emptyWebs(fn, facts, needs)
+	// Of what a copy of the low half is, the verifier may know less than the facts.
+	w.wide = !t.Confirmed
+	w.build(facts)
+	return w
+}
+
+func emptyWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
 	n := len(fn.Blocks)
-	w := &webs{
+	return &webs{
 		fn: fn, graph: facts.Graph(), needs: needs, args: make([][]bpf.Registers, n),
 		copies: make([][]bool, n), liveIn: make([]bpf.Registers, n), entry: make([][general]node, n),
 		sites: make([][]site, n),
 	}
+}
+
+func (w *webs) build(facts *flow.Facts) {
+	fn, needs := w.fn, w.needs
 	for b := range fn.Blocks {
 		w.args[b] = arguments(fn, needs, b)
-		w.copies[b] = copies(fn, facts, b)
+		w.copies[b] = copies(fn, facts, b, w.wide)
 	}
 	w.solveLiveness()
 	for b := range fn.Blocks {
@@ -114,7 +136,6 @@ func newWebs(fn *bpf.Function, facts *flow.Facts, needs *flow.Needs) *webs {
 		w.walk(b)
 	}
 	w.enterFunction()
-	return w
 }
 
 // arguments is which of R1 to R5 each call of a block reads: those that are
@@ -189,8 +210,10 @@ func (w *webs) walk(block int) {
 		live = live&^code[i].Writes() | w.reads(block, i)
 	}
 	held := w.entry[block]
+	w.part(place{block, -1}, &held, w.liveIn[block])
 	for i := range code {
 		w.step(block, i, &held)
+		w.part(place{block, i}, &held, w.sites[block][i].live)
 	}
 	for _, s := range w.graph.Succs(block) {
 		for r := range general {
@@ -204,7 +227,7 @@ func (w *webs) walk(block int) {
 // step notes one instruction's webs and what they interfere with.
 func (w *webs) step(block, i int, held *[general]node) {
 	in, s := w.fn.Blocks[block].Code[i], &w.sites[block][i]
-	s.dst, s.src, s.result = none, none, none
+	s.dst, s.src, s.result, s.made = none, none, none, none
 	w.pin(in, w.reads(block, i), held)
 	if namesDestination(in) && in.Dst < bpf.R10 {
 		s.dst = held[in.Dst]
@@ -280,8 +303,9 @@ func (w *webs) call(s *site, held *[general]node) {
 			w.forbid[w.find(held[r])] |= lost
 		}
 	}
-	held[bpf.R0] = w.newNode(bpf.R0)
-	w.fix(held[bpf.R0])
+	s.made = w.newNode(bpf.R0)
+	held[bpf.R0] = s.made
+	w.fix(s.made)
 }
 
 // define gives the register that an instruction writes a new web, or the old one
@@ -325,10 +349,10 @@ func updates(in bpf.Instruction) bool {
 }
 
 // copies is which instructions of a block are copies. One of the low half is,
-// where the upper one is known to be zero. That nobody reads the upper one is no
-// reason: it may be because of a copy behind this one, which is taken for one
-// because of this.
-func copies(fn *bpf.Function, facts *flow.Facts, block int) []bool {
+// where the upper one is known to be zero, or is of a result that nobody takes it
+// of. That nobody reads the upper one is no reason by itself: it may be because of
+// a copy behind this one, which is taken for one because of this.
+func copies(fn *bpf.Function, facts *flow.Facts, block int, wide bool) []bool {
 	code := fn.Blocks[block].Code
 	out := make([]bool, len(code))
 	var states []flow.State
@@ -340,13 +364,29 @@ func copies(fn *bpf.Function, facts *flow.Facts, block int) []bool {
 			out[i] = true
 			continue
 		}
+		if wide {
+			continue
+		}
 		if states == nil {
 			states = facts.Block(block)
 		}
 		v := states[i].Regs[in.Src]
-		out[i] = v.Kind == flow.KindScalar && v.UMax>>32 == 0
+		out[i] = v.Kind == flow.KindScalar && (v.UMax>>32 == 0 || halfReturned(fn, block, i))
 	}
 	return out
+}
+
+// returns tells whether code does nothing with R0 but return it.
+func returns(code []bpf.Instruction) bool {
+	for _, in := range code {
+		switch {
+		case in.IsExit():
+			return true
+		case in.IsCall(), (in.Reads() | in.Writes()).Has(bpf.R0):
+			return false
+		}
+	}
+	return false
 }
 
 // enterFunction holds what the function is called with to its registers, which

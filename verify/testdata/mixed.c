@@ -26,6 +26,17 @@ struct {
 	__type(value, __u64);
 } strange SEC(".maps");
 
+struct { // sized by whoever loads it
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+} open_array SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__type(key, __u32);
+} open_stacks SEC(".maps");
+
 const volatile __u32 limit = 100;
 __u64 total;
 
@@ -71,6 +82,12 @@ SEC("xdp") int strange_map(struct xdp_md *ctx)
 {
 	__u32 key = 0;
 	return bpf_map_lookup_elem(&strange, &key) != 0;
+}
+
+SEC("kprobe/do_exit") int open_maps(void *ctx)
+{
+	__u32 key = bpf_get_stackid(ctx, &open_stacks, 0);
+	return bpf_map_lookup_elem(&open_array, &key) != 0;
 }
 
 SEC("fentry/no_such_function_anywhere") int nowhere(void *ctx) { return 0; }
