@@ -61,7 +61,8 @@ type pipeline struct {
 	jumps bool
 	// guards tells to put operations behind branches, at the same times.
 	guards bool
-	// registers tells to give live ranges other registers, likewise.
+	// registers tells to give live ranges other registers, likewise, and to leave
+	// out loads of what registers have.
 	registers bool
 	// exits tells to set what functions return at their exits, likewise.
 	exits     bool
@@ -69,9 +70,9 @@ type pipeline struct {
 }
 
 // newPipeline reads a pipeline string: names with commas between them. Where no
-// kernel will be asked about the result, rules, search and exits are left out:
-// nobody knows beforehand whether the verifier follows. The least effort leaves
-// search out as well.
+// kernel will be asked about the result, rules, search, exits and most of what is
+// done about registers are left out: nobody knows beforehand whether the verifier
+// follows. The least effort leaves search out as well.
 func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error) {
 	if s == "" {
 		s = defaultPipeline

@@ -97,11 +97,14 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
 	keepValues := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-		out, err := registers.Carry(ctx, c, fn, t)
+		out, err := registers.Take(ctx, c, fn, t, registers.Gather)
 		if err != nil {
 			return nil, err
 		}
-		return registers.Take(ctx, c, out, t, registers.Gather, registers.Keep)
+		if out, err = registers.Carry(ctx, c, out, t); err != nil {
+			return nil, err
+		}
+		return registers.Take(ctx, c, out, t, registers.Keep)
 	}
 	for _, step := range []struct {
 		name   string

@@ -35,8 +35,8 @@ func (c stepsCase) steps(t *testing.T) *encode.Steps {
 			t.Fatal(err)
 		}
 		return &bpf.Function{Name: "f", Context: bpf.ContextXDP, Blocks: blocks, HalfResult: c.half, Symbols: []bpf.Symbol{
-			2: {Kind: bpf.SymbolData, Anchor: 3, Align: 8}, 3: {Kind: bpf.SymbolData, Anchor: 3, Offset: 8},
-			4: {Kind: bpf.SymbolData, Frozen: true}, 5: {Kind: bpf.SymbolData},
+			2: {Kind: bpf.SymbolData, Frozen: true}, 3: {Kind: bpf.SymbolData},
+			4: {Kind: bpf.SymbolData, Anchor: 5, Align: 8}, 5: {Kind: bpf.SymbolData, Anchor: 5, Offset: 8},
 		}}
 	}
 	s := &encode.Steps{Old: function(c.old), New: function(c.new)}
@@ -158,11 +158,11 @@ var stepsCases = []stepsCase{
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none"},
 	{name: "another symbol kept over blocks", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@1; 2: r6=none", want: "another value"},
-	{name: "data from a place near it", old: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
-		new: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit"},
-	{name: "other data near it", old: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
-		new: "r2 = @3 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 12)\nexit", want: "another value"},
-	{name: "data whose distance nobody knows", old: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @4 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+	{name: "data from a place near it", old: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @6 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+		new: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit"},
+	{name: "other data near it", old: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @6 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
+		new: "r2 = @5 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 12)\nexit", want: "another value"},
+	{name: "data whose distance nobody knows", old: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr2 = @6 ll\nr0 = *(u32 *)(r2 + 0)\nexit",
 		new: "r2 = @2 ll\nr0 = *(u32 *)(r2 + 4)\nr0 = *(u32 *)(r2 + 8)\nexit", want: "where the old code has"},
 	{name: "another symbol said to be kept", old: "r2 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr2 = @2 ll\nr0 = r2\nL2:\nexit",
 		new: "r6 = @1 ll\ncall 7\nif r0 > 5 goto L2\nr0 = r6\nL2:\nexit", holders: "3: r6=@2; 2: r6=none", want: "another value"},
@@ -189,8 +189,8 @@ var stepsCases = []stepsCase{
 // filter is how clang compares what may be set in a constant; reuse is what is left
 // of it.
 const (
-	filter = "call 7\nr2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nif w3 == 0 goto L3\nL2:\nw2 = *(u32 *)(r2 + 0)\nif w2 == w0 goto L3\nr0 = 1\nL3:\nexit"
-	reuse  = "call 7\nr2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nif w3 == 0 goto L3\nL2:\nif w3 == w0 goto L3\nr0 = 1\nL3:\nexit"
+	filter = "call 7\nr2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nif w3 == 0 goto L3\nL2:\nw2 = *(u32 *)(r2 + 0)\nif w2 == w0 goto L3\nr0 = 1\nL3:\nexit"
+	reuse  = "call 7\nr2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nif w3 == 0 goto L3\nL2:\nif w3 == w0 goto L3\nr0 = 1\nL3:\nexit"
 )
 
 // between is filter with something between the two loads, reused what is left of it.
@@ -212,35 +212,35 @@ var reuseCases = []stepsCase{
 	{name: "sign extension", old: strings.Replace(filter, "w2 = *(u32", "r2 = *(s32", 1), new: reuse, reuses: "1.0=r3", want: "not known to hold"},
 	{name: "another offset", old: strings.Replace(filter, "w2 = *(u32 *)(r2 + 0)", "w2 = *(u32 *)(r2 + 4)", 1), new: reuse, reuses: "1.0=r3", want: "not known to hold"},
 	{name: "another place", old: between("r2 = @2 ll"), new: reused("r2 = @2 ll"), reuses: "1.1=r3", want: "not known to hold"},
-	{name: "the same address anew", old: between("r2 = @6 ll"), new: reuse, reuses: "1.1=r3"},
+	{name: "the same address anew", old: between("r2 = @4 ll"), new: reuse, reuses: "1.1=r3"},
 	{name: "a store between", old: between("*(u8 *)(r2 + 8) = 1"), new: reused("*(u8 *)(r2 + 8) = 1"), reuses: "1.1=r3", want: "not known to hold"},
 	{name: "a store to the frame between", old: between("*(u8 *)(r10 - 8) = 1"), new: reused("*(u8 *)(r10 - 8) = 1"), reuses: "1.1=r3"},
 	{name: "a load of other memory between", old: between("r4 = *(u32 *)(r2 + 8)"), new: reused("r4 = *(u32 *)(r2 + 8)"), reuses: "1.1=r3", want: "not known to hold"},
 	{name: "an atomic between", old: between("*(u64 *)(r10 - 8) = 0\nlock *(u64 *)(r10 - 8) += r3"), new: reused("*(u64 *)(r10 - 8) = 0\nlock *(u64 *)(r10 - 8) += r3"), reuses: "1.2=r3", want: "not known to hold"},
-	{name: "a call between", old: "r6 = @6 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nw1 = *(u32 *)(r6 + 0)\nr0 += r1\nexit",
-		new: "r6 = @6 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nr0 += r7\nexit", reuses: "0.3=r7", want: "not known to hold"},
-	{name: "a call between loads of what is frozen", old: "r6 = @5 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nw1 = *(u32 *)(r6 + 0)\nr0 += r1\nexit",
-		new: "r6 = @5 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nr0 += r7\nexit", reuses: "0.3=r7"},
+	{name: "a call between", old: "r6 = @4 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nw1 = *(u32 *)(r6 + 0)\nr0 += r1\nexit",
+		new: "r6 = @4 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nr0 += r7\nexit", reuses: "0.3=r7", want: "not known to hold"},
+	{name: "a call between loads of what is frozen", old: "r6 = @3 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nw1 = *(u32 *)(r6 + 0)\nr0 += r1\nexit",
+		new: "r6 = @3 ll\nw7 = *(u32 *)(r6 + 0)\ncall 7\nr0 += r7\nexit", reuses: "0.3=r7"},
 	{name: "the register is overwritten", old: between("r3 += 1"), new: reused("r3 += 1"), reuses: "1.1=r3", want: "not known to hold"},
 	{name: "the new code overwrites the register", old: filter, new: reused("r3 += 1"), reuses: "1.0=r3", want: "may differ"},
-	{name: "on one way only", old: "call 7\nr3 = 0\nr2 = @6 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\nL2:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nexit",
-		new: "call 7\nr3 = 0\nr2 = @6 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\nL2:\nr0 += r3\nexit", reuses: "2.0=r3", want: "not known to hold"},
-	{name: "on both ways", old: "call 7\nr2 = @6 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\ngoto L3\nL2:\nr3 = *(u32 *)(r2 + 0)\nL3:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nexit",
-		new: "call 7\nr2 = @6 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\ngoto L3\nL2:\nr3 = *(u32 *)(r2 + 0)\nL3:\nr0 += r3\nexit", reuses: "3.0=r3"},
-	{name: "round a loop", old: "r2 = @6 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr3 = *(u32 *)(r2 + 0)\nif r3 != 0 goto L2\nexit",
-		new: "r2 = @6 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nif r3 != 0 goto L2\nexit", reuses: "1.0=r3", want: "not known to hold"},
-	{name: "round a loop in a register that changes", old: "r2 = @5 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nr3 += 1\nif r0 != 0 goto L2\nexit",
-		new: "r2 = @5 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr0 += r3\nr3 += 1\nif r0 != 0 goto L2\nexit", reuses: "1.0=r3", want: "not known to hold"},
+	{name: "on one way only", old: "call 7\nr3 = 0\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\nL2:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nexit",
+		new: "call 7\nr3 = 0\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\nL2:\nr0 += r3\nexit", reuses: "2.0=r3", want: "not known to hold"},
+	{name: "on both ways", old: "call 7\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\ngoto L3\nL2:\nr3 = *(u32 *)(r2 + 0)\nL3:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nexit",
+		new: "call 7\nr2 = @4 ll\nif r0 == 5 goto L2\nr3 = *(u32 *)(r2 + 0)\ngoto L3\nL2:\nr3 = *(u32 *)(r2 + 0)\nL3:\nr0 += r3\nexit", reuses: "3.0=r3"},
+	{name: "round a loop", old: "r2 = @4 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr3 = *(u32 *)(r2 + 0)\nif r3 != 0 goto L2\nexit",
+		new: "r2 = @4 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nif r3 != 0 goto L2\nexit", reuses: "1.0=r3", want: "not known to hold"},
+	{name: "round a loop in a register that changes", old: "r2 = @3 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr4 = *(u32 *)(r2 + 0)\nr0 += r4\nr3 += 1\nif r0 != 0 goto L2\nexit",
+		new: "r2 = @3 ll\nr3 = *(u32 *)(r2 + 0)\nr0 = 0\nL2:\nr0 += r3\nr3 += 1\nif r0 != 0 goto L2\nexit", reuses: "1.0=r3", want: "not known to hold"},
 	// What a load yields that is not left out is another number, whatever is known
 	// of the one before it.
-	{name: "two loads that stay", old: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r3\nr0 -= r4\nexit",
-		new: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", want: "may differ"},
-	{name: "two loads that change places", old: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r3\nr0 <<= 1\nr0 += r4\nexit",
-		new: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 <<= 1\nr0 += r3\nexit", want: "may differ"},
-	{name: "one that is left out and one that stays", old: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 -= r5\nexit",
-		new: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", reuses: "0.2=r3", want: "may differ"},
-	{name: "both of two", old: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 -= r5\nexit",
-		new: "r2 = @6 ll\nw3 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", reuses: "0.2=r3 0.3=r4"},
+	{name: "two loads that stay", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r3\nr0 -= r4\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", want: "may differ"},
+	{name: "two loads that change places", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r3\nr0 <<= 1\nr0 += r4\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 <<= 1\nr0 += r3\nexit", want: "may differ"},
+	{name: "one that is left out and one that stays", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 -= r5\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", reuses: "0.2=r3", want: "may differ"},
+	{name: "both of two", old: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nw4 = *(u32 *)(r2 + 0)\nw5 = *(u32 *)(r2 + 0)\nr0 = r4\nr0 -= r5\nexit",
+		new: "r2 = @4 ll\nw3 = *(u32 *)(r2 + 0)\nr0 = 0\nexit", reuses: "0.2=r3 0.3=r4"},
 }
 
 func TestSameSteps(t *testing.T) {

@@ -134,6 +134,7 @@ var transforms = [...]transform{
 	{"share", share},
 	{"drop-store", dropStores},
 	{"merge-stores", mergeStores},
+	{"gather", gather},
 	{"branch", branch},
 	{"commute", commute},
 	{"atomic", atomicAdd},

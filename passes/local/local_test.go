@@ -223,8 +223,7 @@ func TestStores(t *testing.T) {
 			code: "r1 = *(u16 *)(r7 + 0)\nr2 = *(u16 *)(r7 + 6)\n*(u16 *)(r7 + 0) = r2\nr2 = *(u16 *)(r7 + 8)\nr3 = *(u16 *)(r7 + 2)\n" +
 				"*(u16 *)(r7 + 8) = r3\n*(u16 *)(r7 + 2) = r2\nr2 = *(u16 *)(r7 + 10)\nr3 = *(u16 *)(r7 + 4)\n*(u16 *)(r7 + 10) = r3\n" +
 				"*(u16 *)(r7 + 6) = r1\n*(u16 *)(r7 + 4) = r2",
-			want: "r2 = *(u32 *)(r7 + 6)\nr1 = *(u32 *)(r7 + 0)\n*(u16 *)(r7 + 0) = r2\nr2 = *(u32 *)(r7 + 8)\nr3 = *(u32 *)(r7 + 4)\n" +
-				"*(u16 *)(r7 + 10) = r3\n*(u32 *)(r7 + 6) = r1\n*(u32 *)(r7 + 2) = r2",
+			want: "r0 = *(u64 *)(r7 + 4)\nr2 = r0\nr0 >>= 16\nr1 = *(u32 *)(r7 + 0)\n*(u64 *)(r7 + 0) = r0\n*(u32 *)(r7 + 6) = r1\n*(u16 *)(r7 + 10) = r2",
 		},
 		{
 			name: "base folded", needs: "[r10-40:8]",
@@ -469,34 +468,6 @@ func TestBranchesUnasked(t *testing.T) {
 		{
 			name: "of what was there before", facts: "r2 = scalar[0,255]", needs: "", level: bpf.V3, unasked: true,
 			code: "if r2 != 0 goto L1",
-		},
-	})
-}
-
-func TestShare(t *testing.T) {
-	run(t, []program{
-		{
-			name: "a zero stored, then an argument", needs: "r1 r2 r4 [r10-12:4]", limited: true,
-			code: "r1 = 0\n*(u32 *)(r10 - 12) = r1\nr2 = r10\nr2 += -12\nr1 = r7\nr4 = 0",
-			want: "r4 = 0\n*(u32 *)(r10 - 12) = r4\nr2 = r10\nr2 += -12\nr1 = r7",
-		},
-		{
-			name: "of which other bits are stored", needs: "r1 r4 [r10-12:4]", level: bpf.V3,
-			code: "w1 = -16\n*(u32 *)(r10 - 12) = r1\nr1 = r7\nr4 = *(u32 *)(r10 - 12)",
-			want: "w4 = -16\n*(u32 *)(r10 - 12) = r4\nr1 = r7",
-		},
-		{
-			name: "a frame address stored, then an argument", needs: "r1 r3 [r10-8:8] [r10-16:8]",
-			code: "r1 = r10\nr1 += -16\n*(u64 *)(r10 - 8) = r1\nr1 = r7\nr3 = r10\nr3 += -16",
-			want: "r3 = r10\nr3 += -16\n*(u64 *)(r10 - 8) = r3\nr1 = r7",
-		},
-		{
-			name: "the register is in use", needs: "r1 r4 [r10-12:4] [r10-24:4]", limited: true,
-			code: "r1 = 0\n*(u32 *)(r10 - 12) = r1\n*(u32 *)(r10 - 24) = r4\nr1 = r7\nr4 = 0",
-		},
-		{
-			name: "another number", needs: "r1 r4 [r10-12:4]", limited: true,
-			code: "r1 = 0\n*(u32 *)(r10 - 12) = r1\nr1 = r7\nr4 = 1",
 		},
 	})
 }

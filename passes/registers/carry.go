@@ -13,13 +13,9 @@ import (
 const maxCarried = 8
 
 // Carry is the function without loads of what registers had but have no more:
-// another register keeps that, as far as this makes the function smaller. Where no
-// kernel is asked nothing is done: the verifier may walk more for what it has to
-// remember. It fails only where ctx ends.
+// another register keeps that, as far as this makes the function smaller. It fails
+// only where ctx ends.
 func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	if !t.Confirmed {
-		return fn, nil
-	}
 	tried := map[place]bool{}
 	for range maxCarried {
 		facts, needs, err := analyze(ctx, fn, t)
@@ -44,6 +40,13 @@ func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.T
 	return fn, ctx.Err()
 }
 
+// worthwhile tells whether out is smaller than fn, and its machine code as well,
+// with what it takes to save registers for the caller.
+func worthwhile(fn, out *bpf.Function) bool {
+	return out.Slots() < fn.Slots() && machineCode(out) <= machineCode(fn)
+}
+
+// usedRegisters is the registers that a function names or changes.
 func usedRegisters(fn *bpf.Function) (used bpf.Registers) {
 	for _, b := range fn.Blocks {
 		for _, in := range b.Code {
@@ -164,11 +167,12 @@ func (w *webs) carry(ctx context.Context, c *encode.Checker, facts *flow.Facts, 
 			only = append(only, u)
 		}
 	}
-	out, err := proveReuses(ctx, c, kept, only, t)
+	thin, err := proveReuses(ctx, c, kept, only, t)
 	if err != nil {
 		return nil, err
 	}
-	if out, err = Take(ctx, c, out, t, Coalesce); err != nil {
+	out, err := Take(ctx, c, thin.fn, t, Coalesce)
+	if err != nil {
 		return nil, err
 	}
 	if lower, err := lower.Prove(ctx, c, out, t); err == nil {

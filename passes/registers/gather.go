@@ -225,12 +225,7 @@ func (g *gatherer) register(c *gathered) bool {
 // preferred is the registers to try: that which the address is in, those that
 // calls change, those that the function has to save anyway, and the others.
 func (g *gatherer) preferred(r bpf.Register) []bpf.Register {
-	var used bpf.Registers
-	for _, b := range g.fn.Blocks {
-		for _, in := range b.Code {
-			used |= in.Writes()
-		}
-	}
+	used := usedRegisters(g.fn)
 	out := []bpf.Register{r, bpf.R1, bpf.R2, bpf.R3, bpf.R4, bpf.R5, bpf.R0, bpf.R6, bpf.R7, bpf.R8, bpf.R9}
 	slices.SortStableFunc(out[1:], func(a, b bpf.Register) int {
 		cost := func(r bpf.Register) int {

@@ -160,7 +160,7 @@ func (w *webs) room(a *address) bool {
 			}
 		}
 	}
-	var busy, used bpf.Registers
+	var busy bpf.Registers
 	for b, end := range ends {
 		from := 0
 		if b == a.first.block {
@@ -172,11 +172,7 @@ func (w *webs) room(a *address) bool {
 			busy |= w.sites[b][i].live | w.fn.Blocks[b].Code[i].Writes()
 		}
 	}
-	for _, b := range w.fn.Blocks {
-		for _, in := range b.Code {
-			used |= in.Reads() | in.Writes()
-		}
-	}
+	used := usedRegisters(w.fn)
 	for _, want := range []bpf.Registers{used, ^used} {
 		for r := range bpf.R10 {
 			if want.Has(r) && !busy.Has(r) {

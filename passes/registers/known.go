@@ -27,6 +27,21 @@ func (w *webs) known(facts *flow.Facts) *bpf.Function {
 	return out
 }
 
+// withoutDead is the function without computations whose result nobody reads.
+func (w *webs) withoutDead() *bpf.Function {
+	out := w.fn.Clone()
+	for _, b := range w.graph.Order() {
+		code := out.Blocks[b].Code[:0:0]
+		for i, in := range w.fn.Blocks[b].Code {
+			if w.sites[b][i].live.Has(in.Dst) || !in.IsALU() && in.Op != bpf.LoadImm64 {
+				code = append(code, in)
+			}
+		}
+		out.Blocks[b].Code = code
+	}
+	return out
+}
+
 // same tells whether two values are known to be equal.
 func same(a, b flow.Value) bool {
 	if a.Kind != b.Kind || a.Kind == flow.KindNone {

@@ -35,6 +35,12 @@ var Known = Step{Name: "known", apply: func(w *webs, facts *flow.Facts, _ window
 	return w.known(facts), windows.Identity(len(w.fn.Blocks))
 }}
 
+// Dead leaves out what is computed for nobody: changes of control flow may leave
+// such things behind when all windows have been looked at.
+var Dead = Step{Name: "dead", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+	return w.withoutDead(), windows.Identity(len(w.fn.Blocks))
+}}
+
 // Steps is all changes that are worth trying by themselves, in order.
 var Steps = [...]Step{
 	{Name: "immediates", apply: func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming) {
@@ -51,6 +57,7 @@ var Steps = [...]Step{
 		return w.fold(facts), windows.Identity(len(w.fn.Blocks))
 	}},
 	Known,
+	Dead,
 }
 
 // Keep keeps an address in a register of its own. It is for code to which nothing
@@ -132,7 +139,7 @@ const repeats = 8
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	steps := Steps[:]
 	if !t.Confirmed {
-		steps = []Step{Coalesce}
+		steps = []Step{Coalesce, Dead}
 	}
 	fn, err := Take(ctx, c, fn, t, steps...)
 	if err != nil {
@@ -183,12 +190,10 @@ func (s Step) better(ctx context.Context, c *encode.Checker, fn *bpf.Function, f
 // machineCode estimates the bytes that a function takes on x86-64, but for what is
 // the same for all (arch/x86/net/bpf_jit_comp.c).
 func machineCode(fn *bpf.Function) int {
-	n := 0
-	var used bpf.Registers
+	n, used := 0, usedRegisters(fn)
 	for _, b := range fn.Blocks {
 		for _, in := range b.Code {
 			n += cost.Bytes(in)
-			used |= in.Reads() | in.Writes()
 		}
 	}
 	for r := bpf.R6; r < bpf.R10; r++ {

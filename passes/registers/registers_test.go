@@ -55,6 +55,7 @@ func TestSimplify(t *testing.T) {
 		{"saved around a call on one way", "r6 = r1\ncall 7\nr7 = *(u32 *)(r6 + 12)\nif r7 == 0 goto L2\nL1:\nr8 = r0\ncall 8\nr0 = r8\nL2:\nr0 += r7\n*(u64 *)(r10 - 8) = r0\nr0 = 0\nexit", 10, "call 7\nr8 = r0"},
 		{"a call's results on two ways, saved around a third", "r7 = *(u32 *)(r1 + 12)\nr6 = *(u32 *)(r1 + 16)\nif r7 == 0 goto L1\ncall 7\ngoto L2\nL1:\ncall 8\nL2:\nr6 += 1\nif r6 == 4 goto L3\nr8 = r0\ncall 7\nr0 = r8\nL3:\nr0 += r7\nr0 *= r6\n*(u64 *)(r10 - 8) = r0\nr0 = 0\nexit", 15, "L2:\nr8 = r0"},
 		{"saved twice", "r6 = r1\ncall 7\nr7 = *(u32 *)(r6 + 12)\nif r7 == 0 goto L2\nL1:\nr8 = r0\ncall 8\nr0 = r8\nL2:\nr0 += r7\nif r7 == 8 goto L3\nr8 = r0\ncall 8\nr0 = r8\nL3:\n*(u64 *)(r10 - 8) = r0\nr0 = 0\nexit", 12, ""},
+		{"for nobody", "call 7\nr6 = 5\nr6 |= 2\nif r0 > 5 goto L2\nr6 = 7\nr0 += r6\nL2:\nexit", 4, ""},
 		{"argument stays", "r6 = 7\ncall 7\nr1 = r6\nr2 = r6\ncall 23\nr0 = r6\nexit", 6, ""},
 		{"one of several constants stays", "call 7\nr6 = 7\nif r0 > 5 goto L2\nr6 = 8\nL2:\n*(u32 *)(r10 - 4) = r6\nr0 = 0\nexit", 7, ""},
 	} {

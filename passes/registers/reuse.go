@@ -49,19 +49,15 @@ func reuse(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.T
 	if least >= fn.Slots() {
 		return fn, ctx.Err()
 	}
-	out, err := proveReuses(ctx, c, fn, list, t)
+	thin, err := proveReuses(ctx, c, fn, list, t)
 	if err != nil {
 		return fn, ctx.Err()
 	}
-	if out, err = Take(ctx, c, out, t, Coalesce); err != nil || !worthwhile(fn, out) {
+	out, err := thin.merge(t).Prove(ctx, c, thin.fn, t)
+	if err != nil || !worthwhile(fn, out) {
 		return fn, ctx.Err()
 	}
 	return out, nil
-}
-
-// worthwhile tells whether out is smaller than fn, and its machine code no larger.
-func worthwhile(fn, out *bpf.Function) bool {
-	return out.Slots() < fn.Slots() && machineCode(out) <= machineCode(fn)
 }
 
 // reuses is the loads of what is in a register, which is their own if that has
@@ -103,43 +99,67 @@ func straight(g *flow.Graph, from, to place) bool {
 	return from.block != to.block || from.i < to.i
 }
 
-// reused is the function with copies in place of loads, without what is then
-// computed for nobody.
-func reused(ctx context.Context, fn *bpf.Function, list []encode.Reuse, t windows.Target) (*bpf.Function, error) {
-	out := fn.Clone()
+// thinned is a function with copies in place of loads, by block and instruction.
+type thinned struct {
+	fn     *bpf.Function
+	copies [][]bool
+}
+
+// reused puts copies in place of loads, and takes out what is then computed for
+// nobody.
+func reused(ctx context.Context, fn *bpf.Function, list []encode.Reuse, t windows.Target) (*thinned, error) {
+	out := &thinned{fn: fn.Clone()}
+	for _, b := range fn.Blocks {
+		out.copies = append(out.copies, make([]bool, len(b.Code)))
+	}
 	for _, u := range list {
-		in := &out.Blocks[u.Block].Code[u.Index]
+		in := &out.fn.Blocks[u.Block].Code[u.Index]
 		*in = bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: in.Dst, Src: u.Reg, Pos: in.Pos}
+		out.copies[u.Block][u.Index] = true
 	}
 	for {
-		facts, needs, err := analyze(ctx, out, t)
+		facts, needs, err := analyze(ctx, out.fn, t)
 		if err != nil {
 			return nil, err
 		}
-		if !newWebs(out, facts, needs, t).dropDead(out) {
+		if !out.dropDead(newWebs(out.fn, facts, needs, t)) {
 			return out, nil
 		}
 	}
 }
 
-// dropDead takes out of fn what is computed for nobody, and copies of whole
-// registers to themselves. It tells whether there was any.
-func (w *webs) dropDead(fn *bpf.Function) bool {
+// dropDead takes out what is computed for nobody, and copies of a register to
+// itself. It tells whether there was any.
+func (t *thinned) dropDead(w *webs) bool {
 	found := false
 	for _, b := range w.graph.Order() {
-		code := fn.Blocks[b].Code[:0:0]
-		for i, in := range fn.Blocks[b].Code {
+		code, copies := t.fn.Blocks[b].Code[:0:0], t.copies[b][:0:0]
+		for i, in := range t.fn.Blocks[b].Code {
 			computes := in.IsALU() || in.Op == bpf.LoadImm64
-			itself := w.copies[b][i] && in.Dst == in.Src && in.Op.Class() == bpf.ClassALU64
+			itself := t.copies[b][i] && in.Dst == in.Src
 			if computes && (itself || !w.sites[b][i].live.Has(in.Dst)) {
 				found = true
 				continue
 			}
-			code = append(code, in)
+			code, copies = append(code, in), append(copies, t.copies[b][i])
 		}
-		fn.Blocks[b].Code = code
+		t.fn.Blocks[b].Code, t.copies[b] = code, copies
 	}
 	return found
+}
+
+// merge is the step that coalesces copies: where no kernel is asked, only those
+// that stand in place of loads.
+func (t *thinned) merge(target windows.Target) Step {
+	if target.Confirmed {
+		return Coalesce
+	}
+	return Step{Name: "coalesce", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
+		w.copies = t.copies
+		c := w.coloring()
+		c.coalesceAll()
+		return c.function(), c.renaming()
+	}}
 }
 
 // reusedSlots is how large the function becomes where loads are left out and
@@ -149,16 +169,16 @@ func reusedSlots(ctx context.Context, fn *bpf.Function, list []encode.Reuse, t w
 	if err != nil {
 		return fn.Slots()
 	}
-	facts, needs, err := analyze(ctx, out, t)
+	facts, needs, err := analyze(ctx, out.fn, t)
 	if err != nil {
 		return fn.Slots()
 	}
-	out, _ = Coalesce.Apply(out, facts, needs, t)
-	return out.Slots()
+	now, _ := out.merge(t).Apply(out.fn, facts, needs, t)
+	return now.Slots()
 }
 
 // proveReuses is the function without the loads, proven to do what it did.
-func proveReuses(ctx context.Context, c *encode.Checker, fn *bpf.Function, list []encode.Reuse, t windows.Target) (*bpf.Function, error) {
+func proveReuses(ctx context.Context, c *encode.Checker, fn *bpf.Function, list []encode.Reuse, t windows.Target) (*thinned, error) {
 	out, err := reused(ctx, fn, list, t)
 	if err != nil {
 		return nil, err
@@ -167,12 +187,12 @@ func proveReuses(ctx context.Context, c *encode.Checker, fn *bpf.Function, list 
 	if err != nil {
 		return nil, err
 	}
-	_, after, err := analyze(ctx, out, t)
+	_, after, err := analyze(ctx, out.fn, t)
 	if err != nil {
 		return nil, err
 	}
 	err = c.SameSteps(ctx, &encode.Steps{
-		Old: fn, New: out, Facts: facts, Before: before, After: after,
+		Old: fn, New: out.fn, Facts: facts, Before: before, After: after,
 		Holders: windows.Identity(len(fn.Blocks)), Reuses: list, BigEndian: t.BigEndian,
 	})
 	if err != nil {

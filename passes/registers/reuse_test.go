@@ -60,7 +60,7 @@ func TestReuse(t *testing.T) {
 }
 
 // TestReuseUnasked leaves out, where no kernel is asked, only what control comes
-// straight to, and no masks.
+// straight to, and no other copies.
 func TestReuseUnasked(t *testing.T) {
 	const join = "call 7\nr2 = @1 ll\nw3 = *(u32 *)(r2 + 0)\nif w0 == 7 goto L2\n*(u32 *)(r10 - 8) = 1\nL2:\nw2 = *(u32 *)(r2 + 0)\nif w2 == w0 goto L3\n*(u32 *)(r10 - 4) = r3\nL3:\nr0 = 0\nexit"
 	for _, tt := range []struct {
@@ -72,6 +72,7 @@ func TestReuseUnasked(t *testing.T) {
 		{"with the address anew", anew, 3, 3, "if w2 == w0"},
 		{"where ways come together", join, 1, 0, ""},
 		{"round and round", "L1:\nr2 = @1 ll\nr3 = @2\n*(u64 *)(r2 + 0) = r3\nr4 = *(u64 *)(r2 + 0)\nif r4 == r3 goto L1\nr0 = 0\nexit", 1, 0, ""},
+		{"other copies stay", strings.Replace(filter, "call 7", "call 7\nr4 = r0\nr0 = r4", 1), 3, 1, "r0 = r4"},
 		{"masks stay", strings.Replace(filter, "call 7", "call 8\nw0 = w0\nr0 &= 255\nw0 = w0", 1), 2, 1, "r0 &= 255\nw0 = w0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
