@@ -92,7 +92,7 @@ func reuses(ctx context.Context, fn *bpf.Function, t windows.Target) ([]encode.R
 // nowhere together on the way.
 func straight(g *flow.Graph, from, to place) bool {
 	for b := to.block; b != from.block; b = g.Preds(b)[0] {
-		if len(g.Preds(b)) != 1 {
+		if b == 0 || len(g.Preds(b)) != 1 {
 			return false
 		}
 	}

@@ -71,12 +71,13 @@ func TestReuseUnasked(t *testing.T) {
 		{"a filter", filter, 1, 1, "if w2 == w0"},
 		{"with the address anew", anew, 3, 3, "if w2 == w0"},
 		{"where ways come together", join, 1, 0, ""},
+		{"round and round", "L1:\nr2 = @1 ll\nr3 = @2\n*(u64 *)(r2 + 0) = r3\nr4 = *(u64 *)(r2 + 0)\nif r4 == r3 goto L1\nr0 = 0\nexit", 1, 0, ""},
 		{"other copies stay", strings.Replace(filter, "call 7", "call 7\nr4 = r0\nr0 = r4", 1), 3, 1, "r0 = r4"},
 		{"masks stay", strings.Replace(filter, "call 7", "call 8\nw0 = w0\nr0 &= 255\nw0 = w0", 1), 2, 1, "r0 &= 255\nw0 = w0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fn := parse(t, tt.src)
-			fn.Symbols[0] = bpf.Symbol{Kind: bpf.SymbolData}
+			fn.Symbols = []bpf.Symbol{{Kind: bpf.SymbolData}, {Kind: bpf.SymbolCore}}
 			for _, asked := range []bool{true, false} {
 				want := tt.unasked
 				if asked {
