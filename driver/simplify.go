@@ -11,6 +11,7 @@ import (
 	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes/exits"
 	"github.com/k2cc/k2cc/passes/jumps"
+	"github.com/k2cc/k2cc/passes/loops"
 	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/passes/turn"
 	"github.com/k2cc/k2cc/windows"
@@ -108,6 +109,7 @@ func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tal
 		{"registers", j.registers, registers.Simplify},
 		{"jumps", j.jumps && j.registers, j.jump},
 		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
+		{"loops", j.jumps, loops.Simplify},
 		{"registers", keep, keepAddresses},
 	} {
 		if !step.wanted {
