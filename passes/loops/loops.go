@@ -70,10 +70,14 @@ func entryAt(fn *bpf.Function, i int) (e entry, ok bool) {
 	if e.def < 0 {
 		return e, false
 	}
-	e.start = code[e.def]
+	def := code[e.def]
+	e.start = def
 	e.start.Imm -= add.Imm
+	if e.start.Imm == -1 && cost.Bytes(e.start) > cost.Bytes(def)+shortGoto {
+		e.start.Op ^= bpf.OpMov ^ bpf.OpOr // shorter, if there is a number in the register
+	}
 	fits := e.start.Imm == int64(int32(e.start.Imm))
-	return e, fits && cost.Bytes(e.start) <= cost.Bytes(code[e.def])+shortGoto
+	return e, fits && cost.Bytes(e.start) <= cost.Bytes(def)+shortGoto
 }
 
 // isStep tells whether code adds a constant to a register and does no more than

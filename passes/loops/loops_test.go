@@ -34,7 +34,12 @@ func TestSimplify(t *testing.T) {
 		{"lost in a call", "r1 = 4\ncall 7\ngoto L2\nL1:\nr1 += 4\nif r1 == 128 goto L3\n", ""},
 		{"a branch on something else", "r1 = 4\ngoto L2\nL1:\nr1 += 4\nif r2 == 128 goto L3\n", ""},
 		{"more than a step", "r1 = 4\ngoto L2\nL1:\nr2 += 1\nr1 += 4\nif r1 == 128 goto L3\n", ""},
-		{"longer machine code", "r1 = 0\ngoto L2\nL1:\nr1 += 1\nif r1 == 128 goto L3\n", ""},
+		{
+			"minus one by or", "r1 = 0\ngoto L2\nL1:\nr1 += 1\nif r1 == 128 goto L3\n",
+			"r1 |= -1\nL1:\nr1 += 1\nif r1 == 128 goto L3\n",
+		},
+		{"nothing there for or", "call 7\nr1 = 0\ngoto L2\nL1:\nr1 += 1\nif r1 == 128 goto L3\n", ""},
+		{"longer machine code", "r1 = 0\ngoto L2\nL1:\nr1 += 2\nif r1 == 128 goto L3\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			src := "r1 = 7\nr2 = r1\n" + tt.head + body
