@@ -21,6 +21,10 @@ import (
 	"github.com/k2cc/k2cc/windows"
 )
 
+// maxAnalyzed bounds the slots that are analysed: each change makes that necessary
+// anew.
+const maxAnalyzed = 1 << 17
+
 // Simplify is the function with such loops, where that is proven. It makes code
 // shorter, but a run through it takes a step more, and the verifier walks it. It
 // fails only where ctx ends.
@@ -28,10 +32,14 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 	if g := t.Costs.Goal; g == cost.Latency || g == cost.Verifier {
 		return fn, nil
 	}
+	analyzed := 0
 	for i := range fn.Blocks {
 		e, ok := entryAt(fn, i)
 		if !ok {
 			continue
+		}
+		if analyzed += fn.Slots(); analyzed > maxAnalyzed {
+			break
 		}
 		out, err := e.proven(ctx, c, t)
 		switch {
