@@ -102,12 +102,13 @@ type work struct {
 	target  windows.Target
 	cache   *cache.Cache
 	// jumps tells to simplify control flow, tails to let equal tails be one as
-	// well, registers to give live ranges other registers, keep to keep addresses in
-	// registers, exits to set results at exits.
-	jumps, tails, registers, keep, exits bool
-	saved                                [2]tally // before and after the windows are looked at
-	result                               *passes.Result
-	left                                 string // why the function, or a part of what was found, was left alone
+	// well, registers to give live ranges other registers, exits to set results at
+	// exits.
+	jumps, tails, registers, exits bool
+	keep                           int      // how many addresses may be kept in registers
+	saved                          [2]tally // before and after the windows are looked at
+	result                         *passes.Result
+	left                           string // why the function, or a part of what was found, was left alone
 	// net is when passes over the whole function are given up, late that they were.
 	net  time.Time
 	late bool

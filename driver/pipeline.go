@@ -54,6 +54,9 @@ func searchWork(p *bpf.Program, config *toml.Config) int {
 	return min(max(work, leastWork*most), mostWork*most)
 }
 
+// mostKept is how many addresses may be kept in registers.
+const mostKept = 8
+
 // pipeline is what a pipeline string names.
 type pipeline struct {
 	// jumps tells to simplify control flow, before and after the windows are
@@ -61,8 +64,8 @@ type pipeline struct {
 	jumps bool
 	// registers tells to give live ranges other registers, at the same times.
 	registers bool
-	// keep tells to keep addresses in registers, once all else is done.
-	keep bool
+	// keep is how many addresses may be kept in registers, once all else is done.
+	keep int
 	// exits tells to set what functions return at their exits, likewise.
 	exits     bool
 	proposers []passes.Proposer // in the string's order
@@ -94,7 +97,7 @@ func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error)
 			out.jumps = true
 			continue
 		case "registers":
-			out.registers, out.keep = confirmed, true
+			out.registers, out.keep = confirmed, mostKept
 			continue
 		case "exits":
 			out.exits = confirmed

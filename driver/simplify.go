@@ -35,7 +35,7 @@ type shaped struct {
 // is wanted, as it was found and proven earlier or is now. What passes took out is
 // counted in t, if that is not nil.
 func (j *work) simplify(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Function, error) {
-	return j.shape(ctx, fn, false, t)
+	return j.shape(ctx, fn, 0, t)
 }
 
 // finish is the function as it can be when its windows have been looked at.
@@ -43,8 +43,8 @@ func (j *work) finish(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Func
 	return j.shape(ctx, fn, j.keep, t)
 }
 
-func (j *work) shape(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
-	if !j.jumps && !j.registers && !j.exits && !keep {
+func (j *work) shape(ctx context.Context, fn *bpf.Function, keep int, t tally) (*bpf.Function, error) {
+	if !j.jumps && !j.registers && !j.exits && keep == 0 {
 		return fn, nil
 	}
 	settings := fmt.Append(nil, j.jumps, j.tails, j.registers, j.exits, keep)
@@ -93,13 +93,13 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 	return &out, s.Saved, ok
 }
 
-func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
+func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep int, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
 	keepAddresses := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 		if !t.Confirmed {
-			return registers.Unasked(ctx, c, fn, t)
+			return registers.Unasked(ctx, c, fn, t, keep)
 		}
-		return registers.Take(ctx, c, fn, t, registers.Keep)
+		return registers.Take(ctx, c, fn, t, registers.Keep.AtMost(keep))
 	}
 	for _, step := range []struct {
 		name   string
@@ -111,7 +111,7 @@ func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tal
 		{"registers", j.registers, registers.Simplify},
 		{"jumps", j.jumps && j.registers, j.jump},
 		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
-		{"registers", keep, keepAddresses},
+		{"registers", keep > 0, keepAddresses},
 	} {
 		if !step.wanted {
 			continue

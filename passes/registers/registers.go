@@ -19,7 +19,9 @@ import (
 type Step struct {
 	Name string
 	// then is what shows what the step is worth.
-	then  []Step
+	then []Step
+	// most bounds how often the step is taken; 0 stands for repeats.
+	most  int
 	apply func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming)
 }
 
@@ -58,6 +60,12 @@ var Steps = [...]Step{
 var Keep = Step{Name: "keep", then: []Step{Coalesce}, apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	return w.keep()
 }}
+
+// AtMost is the step, taken n times at most.
+func (s Step) AtMost(n int) Step {
+	s.most = n
+	return s
+}
 
 // Sink is a step that takes constants out of registers as "immediates" does, and
 // sets what is returned right before the exits. Of the live ranges that this may
@@ -115,6 +123,14 @@ func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps)
 	return nil
 }
 
+// times is how often a step is taken at most.
+func (s Step) times() int {
+	if s.most > 0 {
+		return s.most
+	}
+	return repeats
+}
+
 // repeats bounds how often a step is taken: what it leaves may be more of the
 // same.
 const repeats = 8
@@ -126,18 +142,18 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 }
 
 // Unasked is the function with fewer copies and with addresses kept in registers,
-// for where no kernel is asked about the result: all registers are the same to the
+// n at most, for where no kernel is asked about the result: all registers are the same to the
 // verifier, and of a copy it knows no more than of what was copied. By an estimate
 // it takes no more machine code. It fails only where ctx ends.
-func Unasked(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	return Take(ctx, c, fn, t, Coalesce, Keep)
+func Unasked(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target, n int) (*bpf.Function, error) {
+	return Take(ctx, c, fn, t, Coalesce, Keep.AtMost(n))
 }
 
 // Take is Simplify with other steps.
 func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target, steps ...Step) (*bpf.Function, error) {
 	facts, needs, err := analyze(ctx, fn, t)
 	for _, s := range steps {
-		for range repeats {
+		for range s.times() {
 			if err != nil {
 				return fn, ctx.Err()
 			}
