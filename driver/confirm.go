@@ -160,6 +160,9 @@ func (o *rewriter) stricter(ctx context.Context, c verify.Comparison, opts verif
 // behind branches go first, and come back where that does not help.
 func (o *rewriter) keepShape(ctx context.Context, program string, before []verify.ProgramResult, opts verify.Options) error {
 	items, jobs := o.rewritesOf(program), o.jobsOf(program)
+	if ok, err := o.keepFewer(ctx, jobs, items, before, opts); ok || err != nil {
+		return err
+	}
 	had := map[*work]bool{}
 	for _, j := range jobs {
 		had[j] = j.guards
@@ -167,7 +170,7 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 	gave := false
 	for _, give := range []func(j *work){
 		func(j *work) { j.guards = false },
-		func(j *work) { j.guards, j.keep = had[j], false },
+		func(j *work) { j.guards, j.keep = had[j], 0 },
 		func(j *work) { j.exits = false },
 		func(j *work) { j.registers = false },
 		func(j *work) { j.guards = false },
@@ -201,6 +204,31 @@ func (o *rewriter) keepShape(ctx context.Context, program string, before []verif
 		}
 	}
 	return o.search(ctx, jobs)
+}
+
+// keepFewer keeps fewer addresses in registers, if that alone makes the program
+// load and cost no more than it may.
+func (o *rewriter) keepFewer(ctx context.Context, jobs []*work, items []rewrite, before []verify.ProgramResult, opts verify.Options) (bool, error) {
+	was := map[*work]int{}
+	for _, j := range jobs {
+		was[j] = j.keep
+	}
+	for _, n := range []int{2, 1, 0} {
+		for _, j := range jobs {
+			j.keep = min(j.keep, n)
+		}
+		out, err := o.with(ctx, items, items)
+		if err != nil {
+			return false, err
+		}
+		if bad, err := o.bad(ctx, out, before, opts); err != nil || len(bad) == 0 {
+			return err == nil, err
+		}
+	}
+	for _, j := range jobs {
+		j.keep = was[j]
+	}
+	return false, nil
 }
 
 // shape writes the object with nothing but control flow and registers changed in

@@ -103,12 +103,12 @@ type work struct {
 	cache   *cache.Cache
 	// jumps tells to simplify control flow, tails to let equal tails be one as
 	// well, guards to put operations behind branches, registers to give live ranges
-	// other registers, keep to keep addresses in registers, exits to set results at
-	// exits.
-	jumps, tails, guards, registers, keep, exits bool
-	saved                                        [2]tally // before and after the windows are looked at
-	result                                       *passes.Result
-	left                                         string // why the function, or a part of what was found, was left alone
+	// other registers, exits to set results at exits.
+	jumps, tails, guards, registers, exits bool
+	keep                                   int      // how many addresses may be kept in registers
+	saved                                  [2]tally // before and after the windows are looked at
+	result                                 *passes.Result
+	left                                   string // why the function, or a part of what was found, was left alone
 	// net is when passes over the whole function are given up, late that they were.
 	net  time.Time
 	late bool
@@ -178,7 +178,7 @@ func (o *rewriter) function(ctx context.Context, fn *bpf.Function) error {
 		}
 	}
 	j.jumps, j.tails, j.guards, j.registers, j.exits = pipeline.jumps, true, pipeline.guards, pipeline.registers, pipeline.exits
-	j.keep = pipeline.registers
+	j.keep = pipeline.keep
 	j.net = o.deadline
 	j.manager = &passes.Manager{
 		Pipeline:  pipeline.proposers,

@@ -54,6 +54,9 @@ func searchWork(p *bpf.Program, config *toml.Config) int {
 	return min(max(work, leastWork*most), mostWork*most)
 }
 
+// mostKept is how many addresses may be kept in registers.
+const mostKept = 8
+
 // pipeline is what a pipeline string names.
 type pipeline struct {
 	// jumps tells to simplify control flow, before and after the windows are
@@ -64,6 +67,8 @@ type pipeline struct {
 	// registers tells to give live ranges other registers, likewise, and to leave
 	// out loads of what registers have.
 	registers bool
+	// keep is how many addresses may be kept in registers, once all else is done.
+	keep int
 	// exits tells to set what functions return at their exits, likewise.
 	exits     bool
 	proposers []passes.Proposer // in the string's order
@@ -98,7 +103,7 @@ func newPipeline(s string, effort toml.Effort, confirmed bool) (pipeline, error)
 			out.guards = true
 			continue
 		case "registers":
-			out.registers = true
+			out.registers, out.keep = true, mostKept
 			continue
 		case "exits":
 			out.exits = confirmed

@@ -37,7 +37,7 @@ type shaped struct {
 // is wanted, as it was found and proven earlier or is now. What passes took out is
 // counted in t, if that is not nil.
 func (j *work) simplify(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Function, error) {
-	return j.shape(ctx, fn, false, t)
+	return j.shape(ctx, fn, 0, t)
 }
 
 // finish is the function as it can be when its windows have been looked at.
@@ -45,8 +45,8 @@ func (j *work) finish(ctx context.Context, fn *bpf.Function, t tally) (*bpf.Func
 	return j.shape(ctx, fn, j.keep, t)
 }
 
-func (j *work) shape(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
-	if !j.jumps && !j.guards && !j.registers && !j.exits && !keep {
+func (j *work) shape(ctx context.Context, fn *bpf.Function, keep int, t tally) (*bpf.Function, error) {
+	if !j.jumps && !j.guards && !j.registers && !j.exits && keep == 0 {
 		return fn, nil
 	}
 	settings := fmt.Append(nil, j.jumps, j.tails, j.guards, j.registers, j.exits, keep)
@@ -95,17 +95,19 @@ func (j *work) shapedEarlier(key cache.Key, fn *bpf.Function) (*bpf.Function, ta
 	return &out, s.Saved, ok
 }
 
-func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tally) (*bpf.Function, error) {
+func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep int, t tally) (*bpf.Function, error) {
 	checker := encode.New(encode.Options{Pool: j.manager.Pool})
 	keepValues := func(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-		out, err := registers.Take(ctx, c, fn, t, registers.Gather)
+		out, err := registers.Take(ctx, c, fn, t, registers.Gather.AtMost(keep))
 		if err != nil {
 			return nil, err
 		}
-		if out, err = registers.Carry(ctx, c, out, t); err != nil {
-			return nil, err
+		if keep == mostKept {
+			if out, err = registers.Carry(ctx, c, out, t); err != nil {
+				return nil, err
+			}
 		}
-		return registers.Take(ctx, c, out, t, registers.Keep)
+		return registers.Take(ctx, c, out, t, registers.Keep.AtMost(keep))
 	}
 	for _, step := range []struct {
 		name   string
@@ -119,7 +121,7 @@ func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tal
 		{"jumps", j.jumps && j.registers, j.jump},
 		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
 		{"loops", j.jumps, loops.Simplify},
-		{"registers", keep, keepValues},
+		{"registers", keep > 0, keepValues},
 	} {
 		if !step.wanted {
 			continue

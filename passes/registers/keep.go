@@ -91,7 +91,9 @@ func (w *webs) bestAddress() (best address, ok bool) {
 					a.saved += 2 - w.copyLeft(p, a.length(), definers)
 				}
 			}
-			if a.saved > max(0, best.saved) && w.room(&a) {
+			// An address of a symbol takes more machine code than one in the frame.
+			equal := a.saved == best.saved && a.load.Ref != 0 && best.load.Ref == 0
+			if a.saved > 0 && (a.saved > best.saved || equal) && w.room(&a) {
 				best = a
 			}
 			if len(a.uses) == len(places)-1-i {

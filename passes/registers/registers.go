@@ -19,7 +19,9 @@ import (
 type Step struct {
 	Name string
 	// then is what shows what the step is worth.
-	then  []Step
+	then []Step
+	// most bounds how often the step is taken; 0 stands for repeats.
+	most  int
 	apply func(w *webs, facts *flow.Facts, t windows.Target) (*bpf.Function, windows.Renaming)
 }
 
@@ -71,6 +73,12 @@ var Keep = Step{Name: "keep", then: []Step{Coalesce}, apply: func(w *webs, _ *fl
 var Gather = Step{Name: "gather", apply: func(w *webs, _ *flow.Facts, _ windows.Target) (*bpf.Function, windows.Renaming) {
 	return w.gather()
 }}
+
+// AtMost is the step, taken n times at most.
+func (s Step) AtMost(n int) Step {
+	s.most = n
+	return s
+}
 
 // Sink is a step that takes constants out of registers as "immediates" does, and
 // sets what is returned right before the exits. Of the live ranges that this may
@@ -128,6 +136,14 @@ func (s Step) prove(ctx context.Context, c *encode.Checker, steps *encode.Steps)
 	return nil
 }
 
+// times is how often a step is taken at most.
+func (s Step) times() int {
+	if s.most > 0 {
+		return s.most
+	}
+	return repeats
+}
+
 // repeats bounds how often a step is taken: what it leaves may be more of the
 // same.
 const repeats = 8
@@ -152,7 +168,7 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target, steps ...Step) (*bpf.Function, error) {
 	facts, needs, err := analyze(ctx, fn, t)
 	for _, s := range steps {
-		for range repeats {
+		for range s.times() {
 			if err != nil {
 				return fn, ctx.Err()
 			}
