@@ -19,8 +19,9 @@ const keysSource = `
 struct xdp_md { unsigned data, data_end; };
 struct { int (*type)[2]; int (*max_entries)[4]; unsigned *key; long *value; } counts
 	__attribute__((section(".maps")));
-#define strange(n) ({ long v; asm volatile("%0 = 0x12345678" #n " ll\n%0 *= 1000" #n "\n%0 ^= 99999\n%0 *= 77777\n%0 ^= 55555" : "=r"(v)); v; })
+#define strange(n) ({ long v = now(); asm volatile("%0 *= 1000" #n "\n%0 ^= 99999\n%0 *= 77777\n%0 ^= 55555" : "+r"(v)); v; })
 static void *(*lookup)(void *, const void *) = (void *)1;
+static long (*now)(void) = (void *)5;
 __attribute__((section("xdp"))) int keys(struct xdp_md *ctx)
 {
 	unsigned a = 0, b = 2;

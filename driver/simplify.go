@@ -12,6 +12,7 @@ import (
 	"github.com/k2cc/k2cc/passes/exits"
 	"github.com/k2cc/k2cc/passes/guards"
 	"github.com/k2cc/k2cc/passes/jumps"
+	"github.com/k2cc/k2cc/passes/loops"
 	"github.com/k2cc/k2cc/passes/registers"
 	"github.com/k2cc/k2cc/passes/turn"
 	"github.com/k2cc/k2cc/windows"
@@ -117,6 +118,7 @@ func (j *work) shapeAnew(ctx context.Context, fn *bpf.Function, keep bool, t tal
 		{"registers", j.registers, registers.Simplify},
 		{"jumps", j.jumps && j.registers, j.jump},
 		{"exits", j.jumps && j.tails && j.exits, exits.Simplify},
+		{"loops", j.jumps, loops.Simplify},
 		{"registers", keep, keepValues},
 	} {
 		if !step.wanted {

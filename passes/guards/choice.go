@@ -24,8 +24,32 @@ type choice struct {
 
 // choices is the kind of regions in which operations go behind a branch.
 var choices = kind{
-	may:    func(f *finder, i int) bool { return f.skips(i) && len(f.fn.Blocks[i+1].Code) > 0 },
+	may:    (*finder).mayChoose,
 	region: (*finder).guarded,
+}
+
+// mayChoose tells whether a block ends in a branch around one that ends by setting
+// a register with which something is combined where both come together.
+func (f *finder) mayChoose(i int) bool {
+	if !f.skips(i) || len(f.fn.Blocks[i+1].Code) == 0 {
+		return false
+	}
+	over := f.fn.Blocks[i+1].Code
+	r := over[len(over)-1].Dst
+	for b := i + 2; b <= i+2*maxBranches && b < len(f.fn.Blocks); b += 2 {
+		for _, in := range f.fn.Blocks[b].Code {
+			switch {
+			case in.IsALU() && in.UsesSrc() && in.Src == r && in.Dst != r && repeats(in):
+				return true
+			case in.Writes().Has(r):
+				return false
+			}
+		}
+		if !f.skips(b) {
+			return false
+		}
+	}
+	return false
 }
 
 // guarded is the region that begins with a branch around a block, if something

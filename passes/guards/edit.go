@@ -1,14 +1,12 @@
 package guards
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/encode"
-	"github.com/k2cc/k2cc/windows"
 )
 
 // edited is a function before and after a change of regions, both with blocks that
@@ -106,21 +104,21 @@ func (e *edited) piece(at place, first bool, regions []region, renamed map[bpf.L
 
 // prove proves that the new function does what the one that was changed does. It
 // answers the numbers of the regions of which that is not so.
-func (e *edited) prove(ctx context.Context, c *encode.Checker, t windows.Target) (wrong []int, err error) {
-	if err := c.SameShape(ctx, e.fn, e.old); err != nil {
+func (e *edited) prove(w *work) (wrong []int, err error) {
+	if err := w.checker.SameShape(w.ctx, e.fn, e.old); err != nil {
 		return nil, fmt.Errorf("blocks split: %w", err)
 	}
-	opts := flow.Options{BigEndian: t.BigEndian}
-	facts, err := flow.Analyze(ctx, e.old, opts)
+	opts := flow.Options{BigEndian: w.target.BigEndian}
+	facts, err := flow.Analyze(w.ctx, e.old, opts)
 	if err != nil {
 		return nil, fmt.Errorf("facts of split blocks: %w", err)
 	}
-	_, after, err := flow.Both(ctx, e.new, opts)
+	_, after, err := flow.Both(w.ctx, e.new, opts)
 	if err != nil {
 		return nil, fmt.Errorf("operations behind branches: %w", err)
 	}
-	unproven, err := c.SameRegions(ctx, &encode.Regions{
-		Old: e.old, New: e.new, Facts: facts, After: after, Entries: e.entries, BigEndian: t.BigEndian,
+	unproven, err := w.checker.SameRegions(w.ctx, &encode.Regions{
+		Old: e.old, New: e.new, Facts: facts, After: after, Entries: e.entries, BigEndian: w.target.BigEndian,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("operations behind branches: %w", err)

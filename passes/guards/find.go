@@ -38,8 +38,11 @@ func newFinder(ctx context.Context, fn *bpf.Function, t windows.Target) *finder 
 	return f
 }
 
-// analyze makes facts and needs.
+// analyze makes facts and needs, once.
 func (f *finder) analyze() (err error) {
+	if f.needs != nil {
+		return nil
+	}
 	f.facts, f.needs, err = flow.Both(f.ctx, f.fn, flow.Options{BigEndian: f.target.BigEndian})
 	if err != nil {
 		return fmt.Errorf("look for regions: %w", err)
@@ -56,10 +59,9 @@ type kind struct {
 }
 
 // find lists regions of a kind, apart from each other.
-func (k kind) find(ctx context.Context, fn *bpf.Function, t windows.Target) ([]region, error) {
-	f := newFinder(ctx, fn, t)
+func (k kind) find(f *finder) ([]region, error) {
 	var blocks []int
-	for i := range fn.Blocks {
+	for i := range f.fn.Blocks {
 		if k.may(f, i) {
 			blocks = append(blocks, i)
 		}

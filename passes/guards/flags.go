@@ -1,16 +1,13 @@
 package guards
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
 	"github.com/k2cc/k2cc/bpf"
 	"github.com/k2cc/k2cc/bpf/flow"
 	"github.com/k2cc/k2cc/bpf/semantics"
-	"github.com/k2cc/k2cc/encode"
 	"github.com/k2cc/k2cc/passes/jumps"
-	"github.com/k2cc/k2cc/windows"
 )
 
 // maxTests bounds the branches that are followed to find where a flag leads.
@@ -97,8 +94,8 @@ func (k *known) outcome(in bpf.Instruction) (taken, decided bool) {
 }
 
 // flags finds the blocks of a function that set flags which need not be set.
-func flags(ctx context.Context, fn *bpf.Function, t windows.Target) ([]flag, error) {
-	f := newFinder(ctx, fn, t)
+func flags(f *finder) ([]flag, error) {
+	fn := f.fn
 	var blocks []int
 	for i := range fn.Blocks {
 		in, ok := f.lastBranch(i)
@@ -107,7 +104,7 @@ func flags(ctx context.Context, fn *bpf.Function, t windows.Target) ([]flag, err
 		}
 		inverse, ok := jumps.Inverse(in)
 		over := fn.Blocks[i+1].Code
-		if _, tests := f.lastBranch(i + 2); ok && tests && inverse.Level() <= t.Level && len(over) > 0 && !slices.ContainsFunc(over, other) {
+		if ok && inverse.Level() <= f.target.Level && len(over) > 0 && !slices.ContainsFunc(over, other) && f.tests(i+2, over) {
 			blocks = append(blocks, i+1)
 		}
 	}
@@ -126,18 +123,41 @@ func flags(ctx context.Context, fn *bpf.Function, t windows.Target) ([]flag, err
 	return all, nil
 }
 
+// tests tells whether a block and those behind it, as long as they compute and
+// branch, read something in their branches that code sets, or compute with it.
+func (f *finder) tests(block int, code []bpf.Instruction) bool {
+	var set bpf.Registers
+	for _, in := range code {
+		set |= in.Writes()
+	}
+	for b := block; b < min(block+maxTests, len(f.fn.Blocks)); b++ {
+		if _, ok := f.lastBranch(b); !ok {
+			return false
+		}
+		for _, in := range f.fn.Blocks[b].Code {
+			switch {
+			case in.Reads()&set != 0:
+				return true
+			case !in.IsCondJump() && other(in):
+				return false
+			}
+		}
+	}
+	return false
+}
+
 // straight is the function with flags not set, where what they decide is decided at
 // once, if that is proven.
-func straight(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	all, err := flags(ctx, fn, t)
+func straight(w *work, fn *bpf.Function) (*bpf.Function, error) {
+	all, err := flags(w.look(fn))
 	for range maxRounds {
 		if err != nil || len(all) == 0 {
 			break
 		}
 		e := unset(fn, all)
 		var wrong []int
-		if wrong, err = e.prove(ctx, c, t); err == nil && len(wrong) == 0 {
-			out, err := shorten(ctx, c, e.new, tests(fn, all), t)
+		if wrong, err = e.prove(w); err == nil && len(wrong) == 0 {
+			out, err := w.shorten(e.new, tests(fn, all))
 			if err == nil && out.Slots() < fn.Slots() {
 				return out, nil
 			}
@@ -201,15 +221,15 @@ func tests(fn *bpf.Function, all []flag) map[bpf.Label]bool {
 
 // shorten is the function with simpler control flow, and without those of the
 // tests that compare known numbers.
-func shorten(ctx context.Context, c *encode.Checker, fn *bpf.Function, tests map[bpf.Label]bool, t windows.Target) (*bpf.Function, error) {
+func (w *work) shorten(fn *bpf.Function, tests map[bpf.Label]bool) (*bpf.Function, error) {
 	for range 2 {
-		out := jumps.Simplify(ctx, fn, t, false)
-		f := newFinder(ctx, out, t)
+		out := jumps.Simplify(w.ctx, fn, w.target, false)
+		f := newFinder(w.ctx, out, w.target)
 		if err := f.analyze(); err != nil {
 			return nil, err
 		}
 		f.drop(tests)
-		if err := c.SameShape(ctx, fn, out); err != nil {
+		if err := w.checker.SameShape(w.ctx, fn, out); err != nil {
 			return nil, fmt.Errorf("branches on flags: %w", err)
 		}
 		fn = out

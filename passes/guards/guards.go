@@ -31,10 +31,9 @@ const maxRounds = 3
 // Simplify is the function with all that, where it makes the function or its
 // machine code smaller and is proven. It fails only where ctx ends.
 func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	for _, simplify := range []func(context.Context, *encode.Checker, *bpf.Function, windows.Target) (*bpf.Function, error){
-		choices.simplify, limits.simplify, straight,
-	} {
-		out, err := simplify(ctx, c, fn, t)
+	w := &work{ctx: ctx, checker: c, target: t}
+	for _, simplify := range []func(*work, *bpf.Function) (*bpf.Function, error){choices.simplify, limits.simplify, straight} {
+		out, err := simplify(w, fn)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -45,18 +44,34 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 	return fn, nil
 }
 
+// work is the work on one function.
+type work struct {
+	ctx     context.Context // of the one call that the work is for
+	checker *encode.Checker
+	target  windows.Target
+	latest  *finder
+}
+
+// look is a finder for the function as it is now.
+func (w *work) look(fn *bpf.Function) *finder {
+	if w.latest == nil || w.latest.fn != fn {
+		w.latest = newFinder(w.ctx, fn, w.target)
+	}
+	return w.latest
+}
+
 // simplify is the function with regions of one kind made smaller.
-func (k kind) simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
-	all, err := k.find(ctx, fn, t)
+func (k kind) simplify(w *work, fn *bpf.Function) (*bpf.Function, error) {
+	all, err := k.find(w.look(fn))
 	for range maxRounds {
 		if err != nil || len(all) == 0 {
 			break
 		}
 		e := apply(fn, all)
 		var wrong []int
-		if wrong, err = e.prove(ctx, c, t); err == nil && len(wrong) == 0 {
+		if wrong, err = e.prove(w); err == nil && len(wrong) == 0 {
 			out := e.joined()
-			return out, c.SameShape(ctx, e.new, out)
+			return out, w.checker.SameShape(w.ctx, e.new, out)
 		}
 		all = without(all, wrong)
 	}

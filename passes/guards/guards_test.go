@@ -126,6 +126,7 @@ func TestLimits(t *testing.T) {
 		{"the other number is read later", first + "r1 = r6; r1 >>= 2; r6 = 4; " + limit + "r1 += r6; " + end, ""},
 		{"the other number is read later, as it was", first + "r1 = r6; r1 >>= 2; " + limit + "r1 += r6; " + end,
 			start + "r1 = 7; if r6 > 27; r1 = r6; r1 >>= 2; r1 += r6; " + end},
+		{"a shift that the verifier does not follow", first + "r3 = r6; r3 &= 1; r1 = r6; r1 >>= r3; " + limit + end, ""},
 		{"what the verifier does not follow", first + "r1 = r6; r1 /= 4; " + limit + end, ""},
 		{"a store in between", first + "r1 = r6; r1 >>= 2; *(u64 *)(r10 - 8) = r1; " + limit + end, ""},
 		{"a way in from elsewhere", start + "if r6 == 3 goto L1; " + strings.TrimPrefix(first, start) + "r1 = r6; r1 >>= 2; " + limit + end, ""},

@@ -90,8 +90,8 @@ func (f *finder) closed(from, end int) bool {
 	return true
 }
 
-// lost tells whether the verifier knows nothing of an instruction's result, whatever
-// it knows of the operands (kernel/bpf/verifier.c, is_safe_to_compute_dst_reg_range
+// lost tells whether the verifier may know nothing of an instruction's result, even
+// where facts do (kernel/bpf/verifier.c, is_safe_to_compute_dst_reg_range
 // and adjust_scalar_min_max_vals; newer ones know more).
 func lost(in bpf.Instruction) bool {
 	if !in.IsALU() {
@@ -100,6 +100,8 @@ func lost(in bpf.Instruction) bool {
 	switch in.Op.ALU() {
 	case bpf.OpDiv, bpf.OpMod, bpf.OpNeg, bpf.OpEnd:
 		return true
+	case bpf.OpLsh, bpf.OpRsh, bpf.OpArsh:
+		return in.UsesSrc() // the verifier has to know by how much
 	case bpf.OpMov:
 		return in.Off != 0
 	}

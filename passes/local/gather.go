@@ -8,6 +8,9 @@ import (
 	"github.com/k2cc/k2cc/bpf/cost"
 )
 
+// maxGathers bounds how many stores are tried as the first that is gathered.
+const maxGathers = 24
+
 // gather copies memory in as few pieces as can be: what several stores put into
 // memory that nobody else sees, all from memory, is loaded first and stored then.
 // So an exchange of two addresses, done in pieces that read what others write, is
@@ -19,11 +22,13 @@ func gather(v *view) code {
 			roots = append(roots, root)
 		}
 	}
+	tries := 0
 	for _, root := range roots {
-		for from := 0; from < len(v.code); from++ {
+		for from := 0; from < len(v.code) && tries < maxGathers; from++ {
 			if !v.copiesMemory(from) || v.acc[from].root != root {
 				continue
 			}
+			tries++
 			if c := v.gatherFrom(from); c != nil && v.k.better(c.price(), v.code.price()) {
 				return c
 			}

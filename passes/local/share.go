@@ -21,20 +21,39 @@ func share(v *view) code {
 func (v *view) shareAt(i int) code {
 	in := v.code[i]
 	g := &goal{dst: in.Dst, value: v.regs[i+1][in.Dst], care: v.live[i].Regs[in.Dst]}
+	if !v.makesAbove(i, g) {
+		return nil
+	}
 	left, at := v.without(i, g)
 	copied := bpf.Instruction{Op: bpf.ClassALU64 | bpf.OpMov | bpf.SourceX, Dst: g.dst, Pos: in.Pos}
 	for p := at; p > 0 && !left.code[p-1].touches(g.dst); p-- {
-		def := left.code[p-1]
-		if !def.writes().Has(def.Dst) || def.IsAtomic() || !v.k.agreeing(left.regs[p][def.Dst], g) {
+		if !left.makes(p-1, g) {
 			continue
 		}
-		copied.Src = def.Dst
+		copied.Src = left.code[p-1].Dst
 		now := v.k.view(left.code.without(at).insert(p, v.k.give(copied)))
 		if c := now.coalesceAt(p); c != nil && v.k.better(c.price(), v.code.price()) && !v.rereads(c) {
 			return c
 		}
 	}
 	return nil
+}
+
+// makesAbove tells whether an instruction before i gives another register what
+// the goal wants.
+func (v *view) makesAbove(i int, g *goal) bool {
+	for p := i - 1; p >= 0; p-- {
+		if v.code[p].Dst != g.dst && v.makes(p, g) {
+			return true
+		}
+	}
+	return false
+}
+
+// makes tells whether instruction i gives its register what the goal wants.
+func (v *view) makes(i int, g *goal) bool {
+	in := v.code[i]
+	return in.writes().Has(in.Dst) && !in.IsAtomic() && v.k.agreeing(v.regs[i+1][in.Dst], g)
 }
 
 // without is the view without instruction i and all that only it needed, and
