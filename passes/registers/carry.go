@@ -9,15 +9,20 @@ import (
 	"github.com/k2cc/k2cc/windows"
 )
 
-// maxCarried bounds for how many loads it is tried to have their values at hand.
-const maxCarried = 8
+// How often it is tried to have a value at hand that is loaded again: maxCarried
+// times in small functions, less often in larger ones, with carryWork in all, counted
+// in their slots.
+const (
+	maxCarried = 8
+	carryWork  = 8_000
+)
 
 // Carry is the function without loads of what registers had but have no more:
 // another register keeps that, as far as this makes the function smaller. It fails
 // only where ctx ends.
 func Carry(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target) (*bpf.Function, error) {
 	tried := map[place]bool{}
-	for range maxCarried {
+	for range min(maxCarried, carryWork/fn.Slots()) {
 		facts, needs, err := analyze(ctx, fn, t)
 		if err != nil {
 			return fn, ctx.Err()

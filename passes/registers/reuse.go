@@ -11,8 +11,9 @@ import (
 	"github.com/k2cc/k2cc/windows"
 )
 
-// maxTrials bounds for how many loads it is tried what they are worth.
-const maxTrials = 32
+// trialWork bounds what it may take to find what each load is worth: loads times
+// the slots of the function.
+const trialWork = 16_000
 
 // Reuse is the function without loads of what registers have already
 // (flow.Facts.Rereads), as far as that makes it smaller and is proven. It fails
@@ -39,7 +40,7 @@ func reuse(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.T
 		return fn, ctx.Err()
 	}
 	least := reusedSlots(ctx, fn, list, t)
-	for i := len(list) - 1; i >= 0 && least < fn.Slots() && len(list) <= maxTrials; i-- {
+	for i := len(list) - 1; i >= 0 && least < fn.Slots() && len(list)*fn.Slots() <= trialWork; i-- {
 		// Where a copy would have to stand in its place, a load is as good.
 		fewer := slices.Delete(slices.Clone(list), i, i+1)
 		if n := reusedSlots(ctx, fn, fewer, t); n <= least {
