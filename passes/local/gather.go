@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -77,10 +78,7 @@ func (v *view) gatherFrom(first int) code {
 			return nil
 		}
 	}
-	if !g.cut(at) {
-		return nil
-	}
-	return g.best()
+	return g.best(at)
 }
 
 // gatherer puts the pieces of a copy into code that lacks it.
@@ -116,23 +114,32 @@ func (g *gatherer) blocks(i int, at place) bool {
 	return false
 }
 
-// cut cuts the copy into pieces, as large as possible from the lowest byte on.
-func (g *gatherer) cut(at place) bool {
+// cut cuts the copy into pieces, as large as possible from the lowest byte on, or
+// from the highest one down.
+func (g *gatherer) cut(at place, down bool) bool {
 	missing := slices.Sorted(maps.Keys(g.content))
+	g.pieces = nil
 	for len(missing) > 0 {
-		at.off = missing[0]
-		p, ok := g.largest(at)
+		p, ok := g.largest(at, missing, down)
 		if !ok {
 			return false
 		}
 		g.pieces = append(g.pieces, p)
-		missing = missing[p.to.size:]
+		missing = slices.DeleteFunc(missing, func(o int64) bool { return o >= p.to.off && o < p.to.off+int64(p.to.size) })
 	}
+	slices.SortFunc(g.pieces, func(p, q piece) int { return cmp.Compare(p.to.off, q.to.off) })
 	return true
 }
 
-func (g *gatherer) largest(at place) (piece, bool) {
+func (g *gatherer) largest(at place, missing []int64, down bool) (piece, bool) {
 	for _, at.size = range []int{8, 4, 2, 1} {
+		if at.size > len(missing) {
+			continue
+		}
+		at.off = missing[0]
+		if down {
+			at.off = missing[len(missing)-1] - int64(at.size) + 1
+		}
 		if p, ok := g.piece(at); ok {
 			return p, true
 		}
@@ -165,15 +172,27 @@ func (g *gatherer) piece(to place) (piece, bool) {
 	if !agree(&got, &value, below(8*to.size)) {
 		return piece{}, false
 	}
-	return g.between(from, to)
+	p, ok := g.between(from, to)
+	// Four bytes are loaded with shorter machine code than two.
+	if wide := from; ok && to.size < 4 {
+		wide.size = 4
+		if k.t.big {
+			wide.off -= int64(4 - to.size)
+		}
+		if q, ok := g.between(wide, to); ok && g.left.mayLoad(g.at, wide, &goal{}) && cost.Bytes(q.load) < cost.Bytes(p.load) {
+			return q, true
+		}
+	}
+	return p, ok
 }
 
 // between is the load from one place and the store to another.
 func (g *gatherer) between(from, to place) (p piece, ok bool) {
-	size, _ := bpf.SizeOp(to.size)
+	load, _ := bpf.SizeOp(from.size)
+	store, _ := bpf.SizeOp(to.size)
 	p = piece{from: from, to: to}
-	p.load = bpf.Instruction{Op: bpf.ClassLDX | bpf.ModeMem | size}
-	p.store = bpf.Instruction{Op: bpf.ClassSTX | bpf.ModeMem | size}
+	p.load = bpf.Instruction{Op: bpf.ClassLDX | bpf.ModeMem | load}
+	p.store = bpf.Instruction{Op: bpf.ClassSTX | bpf.ModeMem | store}
 	if p.load.Src, p.load.Off, ok = g.left.baseFor(g.at, from); !ok {
 		return p, false
 	}
@@ -182,22 +201,31 @@ func (g *gatherer) between(from, to place) (p piece, ok bool) {
 }
 
 // best is the cheapest code with the copy in it that does not take too long.
-func (g *gatherer) best() (best code) {
-	pieces, bounds := g.pieces, g.left.k.w.Bounds()
-	for i := -1; i < len(pieces)-1; i++ {
+func (g *gatherer) best(at place) (best code) {
+	bounds := g.left.k.w.Bounds()
+	offer := func() {
+		c := g.code()
+		if c == nil || cost.Of(c.instructions()).Time > bounds.Time {
+			return
+		}
+		if best == nil || g.left.k.better(c.price(), best.price()) {
+			best = c
+		}
+	}
+	if !g.cut(at, false) {
+		return nil
+	}
+	pieces := g.pieces
+	offer()
+	for i := range len(pieces) - 1 {
 		for _, up := range []bool{false, true} {
-			g.pieces = pieces
-			if i >= 0 && !g.fuse(i, up) {
-				continue
-			}
-			c := g.code()
-			if c == nil || cost.Of(c.instructions()).Time > bounds.Time {
-				continue
-			}
-			if best == nil || g.left.k.better(c.price(), best.price()) {
-				best = c
+			if g.pieces = pieces; g.fuse(i, up) {
+				offer()
 			}
 		}
+	}
+	if g.cut(at, true) {
+		offer()
 	}
 	return best
 }
@@ -207,6 +235,9 @@ func (g *gatherer) best() (best code) {
 // right before them, or behind if up is set, is overwritten by another piece.
 func (g *gatherer) fuse(i int, up bool) bool {
 	p, q := g.pieces[i], g.pieces[i+1]
+	if g.left.k.t.big {
+		q.from.off += int64(q.from.size - q.to.size) // more was loaded in front
+	}
 	follows := func(a, b place) bool { return a.root == b.root && a.off+4 == b.off }
 	if p.to.size != 4 || q.to.size != 2 || !follows(p.to, q.to) || !follows(p.from, q.from) {
 		return false
