@@ -145,8 +145,12 @@ func (s Step) times() int {
 }
 
 // repeats bounds how often a step is taken: what it leaves may be more of the
-// same.
-const repeats = 8
+// same. takenSlots bounds it for large functions, which are analysed and proven as
+// a whole each time.
+const (
+	repeats    = 8
+	takenSlots = 1 << 16
+)
 
 // Simplify is the function after all of Steps and Reuse, as far as they make it
 // smaller and are proven. Where the kernel will not be asked, only copies of whole
@@ -168,7 +172,7 @@ func Simplify(ctx context.Context, c *encode.Checker, fn *bpf.Function, t window
 func Take(ctx context.Context, c *encode.Checker, fn *bpf.Function, t windows.Target, steps ...Step) (*bpf.Function, error) {
 	facts, needs, err := analyze(ctx, fn, t)
 	for _, s := range steps {
-		for range s.times() {
+		for range min(s.times(), max(1, takenSlots/fn.Slots())) {
 			if err != nil {
 				return fn, ctx.Err()
 			}
