@@ -4,9 +4,11 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/k2cc/k2cc/bpf"
+	"github.com/k2cc/k2cc/bpf/semantics"
 )
 
 // record is what the writer emits for a symbol of a function, in the form that
@@ -28,6 +30,7 @@ type use struct {
 func (f *File) understand() {
 	maps := f.readMaps()
 	called := f.calledPieces()
+	passes := f.passesResults(called)
 	for _, c := range f.order {
 		for _, p := range c.pieces {
 			if p.reason != "" {
@@ -38,7 +41,8 @@ func (f *File) understand() {
 				p.freeze("%v", err)
 				continue
 			}
-			p.fn.Context, p.fn.HalfResult = contextOf(c.name, p.local || called[p])
+			context, half := contextOf(c.name, p.local || called[p])
+			p.fn.Context, p.fn.HalfResult = context, half && !passes
 		}
 	}
 	f.linkCallees()
@@ -57,6 +61,29 @@ func (f *File) calledPieces() map[*piece]bool {
 		}
 	}
 	return out
+}
+
+// passesResults tells whether a function that is no program may call another
+// program in its place (bpf_tail_call): its own caller then gets what that one
+// returns, all of it.
+func (f *File) passesResults(called map[*piece]bool) bool {
+	for _, c := range f.order {
+		for _, p := range c.pieces {
+			context, _ := contextOf(c.name, p.local || called[p])
+			if context == bpf.ContextNone && (p.raw == nil || slices.ContainsFunc(p.raw, isTailCall)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isTailCall(in bpf.Raw) bool {
+	if !in.IsCall() || in.Op&bpf.SourceX != 0 || in.Src != bpf.CallHelper {
+		return false
+	}
+	h, ok := semantics.HelperByID(int32(in.Imm))
+	return ok && h.TailCall
 }
 
 func (f *File) targetPiece(r *ref) *piece {

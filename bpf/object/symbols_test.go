@@ -169,6 +169,23 @@ func TestContextOfFunctions(t *testing.T) {
 	}
 }
 
+// Of what a program returns nobody takes the upper half, unless a function that
+// others call may hand over to it.
+func TestHalfResults(t *testing.T) {
+	for source, want := range map[string]map[string]bool{
+		"section.c": {"here": false, "spare": false, "caller": true, "frags": true, "across": true},
+		"tails.c":   {"below": false, "first": false, "second": false},
+	} {
+		got := map[string]bool{}
+		for _, fn := range readSource(t, source, "bpfel").Program().Functions {
+			got[fn.Name] = fn.HalfResult
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", source, diff)
+		}
+	}
+}
+
 // TestLevel checks that no object needs more than clang was told, and that
 // some objects need as much.
 func TestLevel(t *testing.T) {
