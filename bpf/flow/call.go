@@ -15,8 +15,10 @@ type extent struct {
 
 // callUse is what a call may do with registers and the own frame.
 type callUse struct {
-	args   bpf.Registers // that the callee reads
-	escape bool          // the callee gets hold of the frame
+	args bpf.Registers // that the callee may read
+	// certain is those of args that it reads for sure, so that they are readable.
+	certain bpf.Registers
+	escape  bool // the callee gets hold of the frame
 	// follows says that the callee may reach the frame if a pointer to it has
 	// escaped before.
 	follows bool
@@ -39,7 +41,7 @@ func helperOf(in bpf.Instruction) *semantics.Helper {
 
 // callUse finds what a call may do in a state.
 func (f *Facts) callUse(s *State, in bpf.Instruction) callUse {
-	u := callUse{args: f.arguments(in)}
+	u := callUse{args: f.arguments(in), certain: certainArguments(in)}
 	h := helperOf(in)
 	u.follows = h == nil || h.Callback
 	for r := bpf.R1; r <= bpf.R5; r++ {
@@ -88,6 +90,22 @@ func ownArguments(in bpf.Instruction) bpf.Registers {
 	var s bpf.Registers
 	for i, a := range h.Args[:h.NumArgs] {
 		if a.Kind != semantics.ArgNone {
+			s |= bpf.Set(bpf.R1 + bpf.Register(i))
+		}
+	}
+	return s
+}
+
+// certainArguments is the set of R1 to R5 that a helper reads for sure: the verifier
+// looks at them.
+func certainArguments(in bpf.Instruction) bpf.Registers {
+	h := helperOf(in)
+	if h == nil {
+		return 0
+	}
+	var s bpf.Registers
+	for i, a := range h.Args[:h.NumArgs] {
+		if a.Kind != semantics.ArgNone && a.Kind != semantics.ArgUnknown {
 			s |= bpf.Set(bpf.R1 + bpf.Register(i))
 		}
 	}

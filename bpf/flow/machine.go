@@ -55,8 +55,15 @@ func (m *machine) BigEndian() bool { return m.facts.opts.BigEndian }
 // Reg is what is known of a register.
 func (m *machine) Reg(r bpf.Register) number { return number{m.s.Regs[r], 64} }
 
-// SetReg gives a register a value.
-func (m *machine) SetReg(r bpf.Register, v number) { m.s.Regs[r] = m.define(v, siteRegister).Value }
+// SetReg gives a register a value. It can be read from there on, even where it was
+// computed from what could not: whoever takes out what defined that has to see that
+// somebody reads it.
+func (m *machine) SetReg(r bpf.Register, v number) {
+	if v.Kind == KindNone {
+		v.Value = Unknown(KindAny)
+	}
+	m.s.Regs[r] = m.define(v, siteRegister).Value
+}
 
 // define gives a number that has no Base yet one of the present instruction.
 func (m *machine) define(v number, which int) number {

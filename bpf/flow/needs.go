@@ -352,8 +352,9 @@ func (f *Facts) callEffect(e *effect, s *State, in bpf.Instruction) {
 	u := f.callUse(s, in)
 	e.reads, e.all, e.kills = u.reads, u.escape || s.Escaped && u.follows, u.fills
 	for r := bpf.R1; r <= bpf.R5; r++ {
-		// The verifier lets no callee read what is not readable.
-		if u.args.Has(r) && s.Regs[r].Kind != KindNone {
+		// The verifier lets no callee read what is not readable, of which alone it
+		// is not known what it reads.
+		if u.args.Has(r) && (u.certain.Has(r) || s.Regs[r].Kind != KindNone) {
 			e.args |= bpf.Set(r)
 		}
 	}
