@@ -25,6 +25,13 @@ func (v *view) build(p int, g *goal) (best []bpf.Instruction, ok bool) {
 		}
 	}
 	want := v.k.t.vec(g.value)
+	if _, constant := want.constant(); constant && !v.k.w.Confirmed {
+		// A shift needs six bits of its count, but the verifier follows it only
+		// where the count is below the width.
+		whole := *g
+		whole.care |= 1<<32 - 1
+		g = &whole
+	}
 	if r := v.regs[p][g.dst]; r != 0 && v.k.agreeing(r, g) {
 		return nil, true
 	}

@@ -472,6 +472,15 @@ func TestBranchesUnasked(t *testing.T) {
 	})
 }
 
+// The verifier follows a shift only where it knows the count.
+func TestShiftCountUnasked(t *testing.T) {
+	run(t, []program{{
+		name: "of another number", facts: "r7 = 0xffffffff", needs: "r7:0x3f", level: bpf.V3, unasked: true,
+		code: "r7 = 3\nr1 += 1",
+		want: "r7 &= 3",
+	}})
+}
+
 func TestAtomics(t *testing.T) {
 	run(t, []program{
 		{
