@@ -13,6 +13,10 @@ type copies struct {
 	of      [bpf.NumRegisters]origin
 	last    origin
 	spilled map[origin]bool
+	// vague tells which were made in a way of which the verifier may not follow
+	// what the facts know: where it takes nothing to be known, not even that the
+	// upper half is zero (adjust_scalar_min_max_vals in kernel/bpf/verifier.c).
+	vague [bpf.NumRegisters]bool
 }
 
 // origin tells values apart that were made by different instructions. Those that
@@ -37,6 +41,7 @@ func (c *copies) step(in bpf.Instruction, regs *[bpf.NumRegisters]value) {
 		c.spilled[c.of[in.Src]] = true
 	case in.IsALU() && in.Op.ALU() == bpf.OpMov && in.UsesSrc():
 		c.of[in.Dst] = c.of[in.Src]
+		c.vague[in.Dst] = c.vague[in.Src] && in.Op.Class() == bpf.ClassALU64
 		return
 	case in.IsALU() && !in.UsesSrc() && (in.Op.ALU() == bpf.OpAdd || in.Op.ALU() == bpf.OpSub):
 		return
@@ -48,11 +53,23 @@ func (c *copies) step(in bpf.Instruction, regs *[bpf.NumRegisters]value) {
 		if in.Writes().Has(r) {
 			c.last++
 			c.of[r] = c.last
+			c.vague[r] = in.IsALU() && untracked(in)
 		}
 	}
 	if isCall(in) {
 		c.of[bpf.R0] = 0 // what a function was given, perhaps
 	}
+}
+
+// untracked tells whether the verifier may know nothing of what an operation makes.
+func untracked(in bpf.Instruction) bool {
+	switch in.Op.ALU() {
+	case bpf.OpDiv, bpf.OpMod, bpf.OpEnd:
+		return true
+	case bpf.OpLsh, bpf.OpRsh, bpf.OpArsh:
+		return in.UsesSrc()
+	}
+	return false
 }
 
 // forgets tells whether the new code's comparison may teach the verifier less
@@ -78,6 +95,8 @@ func (ob *obligation) forgetsOf(w *windows.Window, old, neu bpf.Register, alike 
 	switch {
 	case from == 0, from < 0 && (!alike || to != from), was.spilled[from]:
 		return false // there may be copies elsewhere
+	case now.vague[neu] && !was.vague[old]:
+		return false
 	}
 	for r := range bpf.Register(bpf.NumRegisters) {
 		if w.Needs.Regs[r] != 0 && was.of[r] == from && (!alike || now.of[r] != to) {
